@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A command is a checked wish to change the world, and, once decided, the answer to it. A face fills it on a net
+ * thread; the line hands it to the engine thread, whose rules write the outcome; then it goes back. The slices
+ * belong to the request that the command came from and live until its answer. Plain values, no I/O.
+ */
+#ifndef DOORBUSTER_CORE_COMMAND_H
+#define DOORBUSTER_CORE_COMMAND_H
+
+#include "base/slice.h"
+#include "core/result.h"
+
+enum command_kind {
+    COMMAND_PURCHASE,       /* take one unit (flash-sale contract 2.1) */
+    COMMAND_PRODUCT_CREATE, /* create, or overwrite and start again (2.5) */
+    COMMAND_PRODUCT_UPDATE, /* change what is named, only while UPCOMING (2.7) */
+    COMMAND_PRODUCT_PATCH,  /* price and per-user limit, at any time (17) */
+    COMMAND_PRODUCT_DELETE, /* remove it and its purchases (2.8) */
+};
+
+enum {
+    SKU_LEN_MAX = 64,          /* ^[A-Za-z0-9-]{1,64}$ */
+    USER_LEN_MAX = 510,        /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
+    PRODUCT_NAME_CHARS_MAX = 255,
+    PRODUCT_NAME_LEN_MAX = 1020, /* bytes of UTF-8 */
+    KEY_LEN_MAX = 255,
+    FINGERPRINT_BYTES = 16,
+};
+
+/* Which members of struct product_fields were sent. */
+enum product_field {
+    FIELD_NAME = 1 << 0,
+    FIELD_INITIAL_STOCK = 1 << 1,
+    FIELD_START = 1 << 2,
+    FIELD_END = 1 << 3,
+    FIELD_PRICE = 1 << 4,
+    FIELD_PER_USER_LIMIT = 1 << 5,
+    FIELDS_ALL_REQUIRED = FIELD_NAME | FIELD_INITIAL_STOCK | FIELD_START | FIELD_END,
+};
+
+struct product_fields {
+    unsigned present;       /* enum product_field, or'ed */
+    struct slice name;
+    int64_t initial_stock;  /* units, >= 0 */
+    int64_t start_ms;       /* wall clock */
+    int64_t end_ms;         /* wall clock, exclusive */
+    int64_t price_minor;    /* >= 0 */
+    int64_t per_user_limit; /* units, >= 1 */
+};
+
+/* The request's Idempotency-Key, if it had one. */
+struct idempotency {
+    struct slice key;   /* empty: none */
+    struct slice scope; /* whose key it is; the same key in another scope is another key */
+    unsigned char fingerprint[FINGERPRINT_BYTES]; /* hash of method, path and body */
+};
+
+/* What a command came to. Everything needed to write the answer, now or when it is asked for again. */
+struct outcome {
+    enum result result;
+    int64_t number;  /* PURCHASE: purchase id; else 0 */
+    int64_t time_ms; /* PURCHASE: purchased at; CREATE, UPDATE, PATCH: the product's creation time */
+    int state;       /* SALE_NOT_MODIFIABLE: the enum sale_state that stands in the way */
+    bool is_replay;  /* this is the stored answer to an earlier request with the same key */
+};
+
+struct command {
+    enum command_kind kind;
+    struct slice sku;
+    struct slice user;             /* PURCHASE */
+    struct product_fields product; /* CREATE, UPDATE, PATCH */
+    struct idempotency idempotency;
+    struct outcome outcome;        /* written by the rules */
+};
+
+#endif

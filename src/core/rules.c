@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/rules.h"
+
+#include "base/ensure.h"
+#include "core/catalogue.h"
+#include "core/sale.h"
+
+static bool decide_by_kind(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
+{
+    switch (command->kind) {
+    case COMMAND_PURCHASE:
+        return sale_purchase(world, rules->says_sold_out, command, now_ms);
+    case COMMAND_PRODUCT_CREATE:
+        return catalogue_create(world, command, now_ms);
+    case COMMAND_PRODUCT_UPDATE:
+        return catalogue_update(world, command, now_ms);
+    case COMMAND_PRODUCT_PATCH:
+        return catalogue_patch(world, command, now_ms);
+    case COMMAND_PRODUCT_DELETE:
+        return catalogue_delete(world, command);
+    }
+    ENSURE(!"a command of a kind that exists");
+    return false;
+}
+
+static void answer_again(const struct world *world, const struct key_record *record, struct command *command)
+{
+    struct outcome *outcome = &command->outcome;
+    if (memcmp(record->fingerprint, command->idempotency.fingerprint, FINGERPRINT_BYTES) != 0) {
+        outcome->result = RESULT_KEY_MISMATCH;
+        return;
+    }
+    if (record->batch == world->batch) {
+        outcome->result = RESULT_KEY_IN_FLIGHT;
+        return;
+    }
+    outcome->result = record->result;
+    outcome->number = record->number;
+    outcome->time_ms = record->time_ms;
+    outcome->is_replay = true;
+}
+
+bool rules_decide(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
+{
+    const struct idempotency *idempotency = &command->idempotency;
+    command->outcome = (struct outcome){.result = RESULT_OK};
+    if (idempotency->key.len == 0)
+        return decide_by_kind(rules, world, command, now_ms);
+    const struct key_record *record = world_key(world, idempotency->scope, idempotency->key);
+    if (record != NULL) {
+        answer_again(world, record, command);
+        return true;
+    }
+    return decide_by_kind(rules, world, command, now_ms) &&
+        world_add_key(world, idempotency, &command->outcome, now_ms);
+}
+
+static struct key_record *oldest_key(const struct world *world)
+{
+    struct list *node = list_first(&world->keys);
+    return node == NULL ? NULL : CONTAINER_OF(node, struct key_record, node);
+}
+
+bool rules_tick(const struct rules *rules, struct world *world, int64_t now_ms)
+{
+    for (int i = 0; i < RULES_KEYS_EXPIRED_PER_TICK_MAX; i++) {
+        struct key_record *oldest = oldest_key(world);
+        if (oldest == NULL || now_ms - oldest->created_ms < rules->idempotency_ttl_ms)
+            break;
+        if (!world_remove_key(world, oldest))
+            return false;
+    }
+    return sale_tick(world, now_ms);
+}
+
+int64_t rules_next_tick_ms(const struct rules *rules, const struct world *world)
+{
+    const struct key_record *oldest = oldest_key(world);
+    int64_t next = world->next_edge_ms;
+    if (oldest != NULL && oldest->created_ms + rules->idempotency_ttl_ms < next)
+        next = oldest->created_ms + rules->idempotency_ttl_ms;
+    return next;
+}

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See world.h. Every function that changes something takes all memory it needs first, then changes, so that
+ * it is done whole or not at all. */
+#include "core/world.h"
+
+#include <stdlib.h>
+
+#include "base/ensure.h"
+
+enum { CHANGE_SIZE_FIRST = 64 };
+
+static const struct slice state_names[] = {SLICE_INIT("UPCOMING"), SLICE_INIT("ACTIVE"), SLICE_INIT("ENDED")};
+static const struct slice reason_names[] = {SLICE_INIT(""), SLICE_INIT("SOLD_OUT"), SLICE_INIT("TIME_EXPIRED")};
+
+struct slice sale_state_name(enum sale_state state)
+{
+    return state_names[state];
+}
+
+struct slice end_reason_name(enum end_reason reason)
+{
+    return reason_names[reason];
+}
+
+bool sale_state_from_name(struct slice name, enum sale_state *state)
+{
+    for (int i = SALE_UPCOMING; i <= SALE_ENDED; i++) {
+        if (slice_eq(name, state_names[i])) {
+            *state = (enum sale_state)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool end_reason_from_name(struct slice name, enum end_reason *reason)
+{
+    for (int i = END_NONE; i <= END_TIME_EXPIRED; i++) {
+        if (slice_eq(name, reason_names[i])) {
+            *reason = (enum end_reason)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- memory of entities ------------------------------------------------------------------------------------ */
+
+static bool slice_dup(struct slice text, struct slice *copy)
+{
+    char *base = malloc(text.len + 1);
+    if (base == NULL)
+        return false;
+    if (text.len > 0)
+        memcpy(base, text.base, text.len);
+    base[text.len] = '\0';
+    *copy = slice_make(base, text.len);
+    return true;
+}
+
+static void slice_free(struct slice text)
+{
+    free((char *)(uintptr_t)text.base);
+}
+
+static void buyers_free(struct map *buyers)
+{
+    size_t cursor = 0;
+    void *buyer;
+    while ((buyer = map_next(buyers, &cursor)) != NULL)
+        free(buyer);
+    map_fini(buyers);
+}
+
+static void product_free(struct product *product)
+{
+    buyers_free(&product->buyers);
+    slice_free(product->sku);
+    slice_free(product->values.name);
+    free(product);
+}
+
+static struct product *product_new(const struct world *world, int64_t id, struct slice sku,
+    const struct product_values *values)
+{
+    struct product *product = calloc(1, sizeof *product);
+    if (product == NULL)
+        return NULL;
+    product->id = id;
+    product->values = *values;
+    product->values.name = (struct slice){0};
+    map_init(&product->buyers);
+    list_init(&product->node);
+    if (!slice_dup(sku, &product->sku) || !slice_dup(values->name, &product->values.name)) {
+        product_free(product);
+        return NULL;
+    }
+    product->sku_hash = map_hash(&world->hash_key, sku);
+    return product;
+}
+
+/* --- look-ups ---------------------------------------------------------------------------------------------- */
+
+static bool product_has_sku(const void *value, const void *key)
+{
+    return slice_eq(((const struct product *)value)->sku, *(const struct slice *)key);
+}
+
+static bool buyer_is(const void *value, const void *key)
+{
+    const struct buyer *buyer = value;
+    return slice_eq(slice_make(buyer->user, buyer->user_len), *(const struct slice *)key);
+}
+
+struct key_name {
+    struct slice scope;
+    struct slice key;
+};
+
+static bool key_has_name(const void *value, const void *key)
+{
+    const struct key_record *record = value;
+    const struct key_name *name = key;
+    return slice_eq(record->key, name->key) && slice_eq(record->scope, name->scope);
+}
+
+struct product *world_product(const struct world *world, struct slice sku)
+{
+    return map_get(&world->products_by_sku, map_hash(&world->hash_key, sku), product_has_sku, &sku);
+}
+
+struct buyer *world_buyer(const struct world *world, const struct product *product, struct slice user)
+{
+    return map_get(&product->buyers, map_hash(&world->hash_key, user), buyer_is, &user);
+}
+
+/* The key alone is hashed: one key in two scopes is rare and told apart by the match. */
+struct key_record *world_key(const struct world *world, struct slice scope, struct slice key)
+{
+    struct key_name name = {.scope = scope, .key = key};
+    return map_get(&world->keys_by_name, map_hash(&world->hash_key, key), key_has_name, &name);
+}
+
+/* --- the list of changes ----------------------------------------------------------------------------------- */
+
+/* Room for one more change; the caller fills it with everything else already done or sure to succeed. */
+static bool changes_make_room(struct world *world, size_t more)
+{
+    if (world->change_count + more <= world->change_size)
+        return true;
+    size_t size = world->change_size == 0 ? CHANGE_SIZE_FIRST : world->change_size * 2;
+    struct change *changes = realloc(world->changes, size * sizeof *changes);
+    if (changes == NULL)
+        return false;
+    world->changes = changes;
+    world->change_size = size;
+    return true;
+}
+
+static struct change *changes_append(struct world *world, enum change_kind kind, struct product *product)
+{
+    ENSURE(world->change_count < world->change_size);
+    struct change *change = &world->changes[world->change_count++];
+    *change = (struct change){.kind = kind, .product = product};
+    return change;
+}
+
+/* Keeps the product's values as they are before the first change of the batch. */
+static void touch(struct world *world, struct product *product)
+{
+    if (product->touched_batch == world->batch)
+        return;
+    product->touched_batch = world->batch;
+    changes_append(world, CHANGE_PRODUCT_UPDATED, product)->updated.before = product->values;
+}
+
+/* The earliest time at which the clock alone changes this sale. */
+static void note_edge(struct world *world, const struct product_values *values)
+{
+    int64_t edge = values->state == SALE_UPCOMING ? values->start_ms
+        : values->state == SALE_ACTIVE            ? values->end_ms
+                                                  : INT64_MAX;
+    if (edge < world->next_edge_ms)
+        world->next_edge_ms = edge;
+}
+
+/* --- products ---------------------------------------------------------------------------------------------- */
+
+struct product *world_add_product(struct world *world, struct slice sku, const struct product_values *values)
+{
+    struct product *product = changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values)
+                                                          : NULL;
+    if (product == NULL)
+        return NULL;
+    if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
+        product_free(product);
+        return NULL;
+    }
+    world->next_product_id++;
+    list_append(&world->products, &product->node);
+    product->touched_batch = world->batch;
+    changes_append(world, CHANGE_PRODUCT_ADDED, product);
+    note_edge(world, values);
+    return product;
+}
+
+bool world_set_product(struct world *world, struct product *product, const struct product_values *values)
+{
+    struct slice name = product->values.name;
+    bool is_name_new = !slice_eq(values->name, name);
+    if (!changes_make_room(world, 1) || (is_name_new && !slice_dup(values->name, &name)))
+        return false;
+    struct change *change = changes_append(world, CHANGE_PRODUCT_UPDATED, product);
+    change->updated.before = product->values;
+    change->updated.is_name_new = is_name_new;
+    product->touched_batch = world->batch;
+    product->values = *values;
+    product->values.name = name;
+    note_edge(world, values);
+    return true;
+}
+
+bool world_clear_purchases(struct world *world, struct product *product)
+{
+    if (product->purchase_id_last == 0)
+        return true;
+    if (!changes_make_room(world, 1))
+        return false;
+    struct change *change = changes_append(world, CHANGE_PURCHASES_CLEARED, product);
+    change->cleared.buyers = product->buyers;
+    change->cleared.id_first = product->purchase_id_first;
+    change->cleared.id_last = product->purchase_id_last;
+    map_init(&product->buyers);
+    product->purchase_id_first = 0;
+    product->purchase_id_last = 0;
+    return true;
+}
+
+bool world_remove_product(struct world *world, struct product *product)
+{
+    if (!changes_make_room(world, 2) || !world_clear_purchases(world, product))
+        return false;
+    bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
+    ENSURE(was_in);
+    list_remove(&product->node);
+    product->is_removed = true;
+    changes_append(world, CHANGE_PRODUCT_REMOVED, product);
+    return true;
+}
+
+/* --- purchases --------------------------------------------------------------------------------------------- */
+
+/* The user's entry, made with count 0 when the user is new. NULL when memory is out. */
+static struct buyer *buyer_take(const struct world *world, struct product *product, struct slice user)
+{
+    uint64_t hash = map_hash(&world->hash_key, user);
+    struct buyer *buyer = map_get(&product->buyers, hash, buyer_is, &user);
+    if (buyer != NULL)
+        return buyer;
+    ENSURE(user.len <= USER_LEN_MAX);
+    buyer = malloc(sizeof *buyer + user.len);
+    if (buyer == NULL)
+        return NULL;
+    buyer->hash = hash;
+    buyer->count = 0;
+    buyer->user_len = (uint16_t)user.len;
+    memcpy(buyer->user, user.base, user.len);
+    if (!map_put(&product->buyers, hash, buyer)) {
+        free(buyer);
+        return NULL;
+    }
+    return buyer;
+}
+
+static void purchase_ids_extend(struct product *product, int64_t id)
+{
+    if (product->purchase_id_first == 0)
+        product->purchase_id_first = id;
+    product->purchase_id_last = id;
+}
+
+bool world_add_purchase(struct world *world, struct product *product, struct slice user, int64_t now_ms,
+    int64_t *purchase_id)
+{
+    ENSURE(product->values.stock > 0);
+    struct buyer *buyer = changes_make_room(world, 2) ? buyer_take(world, product, user) : NULL;
+    if (buyer == NULL)
+        return false;
+    touch(world, product);
+    product->values.stock--;
+    product->values.updated_ms = now_ms;
+    buyer->count++;
+    struct change *change = changes_append(world, CHANGE_PURCHASE_ADDED, product);
+    change->purchase.buyer = buyer;
+    change->purchase.id = world->next_purchase_id++;
+    change->purchase.nth = buyer->count;
+    change->purchase.purchased_ms = now_ms;
+    change->purchase.id_first_before = product->purchase_id_first;
+    change->purchase.id_last_before = product->purchase_id_last;
+    purchase_ids_extend(product, change->purchase.id);
+    *purchase_id = change->purchase.id;
+    return true;
+}
+
+/* --- idempotency keys -------------------------------------------------------------------------------------- */
+
+/* One block: the record, then scope and key. */
+static struct key_record *key_new(const struct world *world, struct slice scope, struct slice key)
+{
+    struct key_record *record = calloc(1, sizeof *record + scope.len + key.len);
+    if (record == NULL)
+        return NULL;
+    char *text = (char *)(record + 1);
+    memcpy(text, scope.base, scope.len);
+    memcpy(text + scope.len, key.base, key.len);
+    record->scope = slice_make(text, scope.len);
+    record->key = slice_make(text + scope.len, key.len);
+    record->hash = map_hash(&world->hash_key, key);
+    list_init(&record->node);
+    return record;
+}
+
+static bool key_put(struct world *world, struct key_record *record)
+{
+    if (!map_put(&world->keys_by_name, record->hash, record)) {
+        free(record);
+        return false;
+    }
+    list_append(&world->keys, &record->node);
+    return true;
+}
+
+static void key_take_out(struct world *world, struct key_record *record)
+{
+    bool was_in = map_remove(&world->keys_by_name, record->hash, record);
+    ENSURE(was_in);
+    list_remove(&record->node);
+}
+
+bool world_add_key(struct world *world, const struct idempotency *idempotency, const struct outcome *outcome,
+    int64_t now_ms)
+{
+    struct key_record *record =
+        changes_make_room(world, 1) ? key_new(world, idempotency->scope, idempotency->key) : NULL;
+    if (record == NULL)
+        return false;
+    record->id = world->next_key_id;
+    record->batch = world->batch;
+    record->created_ms = now_ms;
+    memcpy(record->fingerprint, idempotency->fingerprint, FINGERPRINT_BYTES);
+    record->result = outcome->result;
+    record->number = outcome->number;
+    record->time_ms = outcome->time_ms;
+    if (!key_put(world, record))
+        return false;
+    world->next_key_id++;
+    changes_append(world, CHANGE_KEY_ADDED, NULL)->key = record;
+    return true;
+}
+
+bool world_remove_key(struct world *world, struct key_record *record)
+{
+    if (!changes_make_room(world, 1))
+        return false;
+    key_take_out(world, record);
+    changes_append(world, CHANGE_KEY_REMOVED, NULL)->key = record;
+    return true;
+}
+
+/* --- the end of a batch ------------------------------------------------------------------------------------ */
+
+void world_begin(struct world *world)
+{
+    ENSURE(world->change_count == 0);
+    world->batch++;
+}
+
+static void accept_change(struct change *change)
+{
+    switch (change->kind) {
+    case CHANGE_PRODUCT_UPDATED:
+        if (change->updated.is_name_new)
+            slice_free(change->updated.before.name);
+        break;
+    case CHANGE_PRODUCT_REMOVED:
+        product_free(change->product);
+        break;
+    case CHANGE_PURCHASES_CLEARED:
+        buyers_free(&change->cleared.buyers);
+        break;
+    case CHANGE_KEY_REMOVED:
+        free(change->key);
+        break;
+    case CHANGE_PRODUCT_ADDED:
+    case CHANGE_PURCHASE_ADDED:
+    case CHANGE_KEY_ADDED:
+        break;
+    }
+}
+
+void world_accept(struct world *world)
+{
+    for (size_t i = 0; i < world->change_count; i++)
+        accept_change(&world->changes[i]);
+    world->change_count = 0;
+}
+
+static void undo_purchase(struct change *change)
+{
+    struct product *product = change->product;
+    struct buyer *buyer = change->purchase.buyer;
+    product->purchase_id_first = change->purchase.id_first_before;
+    product->purchase_id_last = change->purchase.id_last_before;
+    if (--buyer->count > 0)
+        return;
+    bool was_in = map_remove(&product->buyers, buyer->hash, buyer);
+    ENSURE(was_in);
+    free(buyer);
+}
+
+static void undo_product_removal(struct world *world, struct product *product)
+{
+    /* The table had this entry before and has not shrunk, so there is room. */
+    bool is_put = map_put(&world->products_by_sku, product->sku_hash, product);
+    ENSURE(is_put);
+    list_append(&world->products, &product->node);
+    product->is_removed = false;
+    note_edge(world, &product->values);
+}
+
+static void undo_change(struct world *world, struct change *change)
+{
+    struct product *product = change->product;
+    switch (change->kind) {
+    case CHANGE_PRODUCT_ADDED:
+        (void)map_remove(&world->products_by_sku, product->sku_hash, product);
+        list_remove(&product->node);
+        product_free(product);
+        break;
+    case CHANGE_PRODUCT_UPDATED:
+        if (change->updated.is_name_new)
+            slice_free(product->values.name);
+        product->values = change->updated.before;
+        product->touched_batch = 0;
+        note_edge(world, &product->values);
+        break;
+    case CHANGE_PRODUCT_REMOVED:
+        undo_product_removal(world, product);
+        break;
+    case CHANGE_PURCHASES_CLEARED:
+        buyers_free(&product->buyers);
+        product->buyers = change->cleared.buyers;
+        product->purchase_id_first = change->cleared.id_first;
+        product->purchase_id_last = change->cleared.id_last;
+        break;
+    case CHANGE_PURCHASE_ADDED:
+        undo_purchase(change);
+        break;
+    case CHANGE_KEY_ADDED:
+        key_take_out(world, change->key);
+        free(change->key);
+        break;
+    case CHANGE_KEY_REMOVED: {
+        bool is_put = map_put(&world->keys_by_name, change->key->hash, change->key);
+        ENSURE(is_put); /* as for products */
+        list_prepend(&world->keys, &change->key->node); /* only the oldest are ever removed */
+        break;
+    }
+    }
+}
+
+void world_rollback(struct world *world)
+{
+    while (world->change_count > 0)
+        undo_change(world, &world->changes[--world->change_count]);
+}
+
+/* --- start and end ----------------------------------------------------------------------------------------- */
+
+void world_init(struct world *world, const struct map_key *hash_key)
+{
+    *world = (struct world){
+        .hash_key = *hash_key,
+        .next_edge_ms = INT64_MAX,
+        .next_product_id = 1,
+        .next_purchase_id = 1,
+        .next_key_id = 1,
+    };
+    map_init(&world->products_by_sku);
+    map_init(&world->keys_by_name);
+    list_init(&world->products);
+    list_init(&world->keys);
+}
+
+void world_fini(struct world *world)
+{
+    world_rollback(world);
+    size_t cursor = 0;
+    void *value;
+    while ((value = map_next(&world->products_by_sku, &cursor)) != NULL)
+        product_free(value);
+    cursor = 0;
+    while ((value = map_next(&world->keys_by_name, &cursor)) != NULL)
+        free(value);
+    map_fini(&world->products_by_sku);
+    map_fini(&world->keys_by_name);
+    free(world->changes);
+}
+
+struct product *world_load_product(struct world *world, int64_t id, struct slice sku,
+    const struct product_values *values)
+{
+    struct product *product = product_new(world, id, sku, values);
+    if (product == NULL)
+        return NULL;
+    if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
+        product_free(product);
+        return NULL;
+    }
+    list_append(&world->products, &product->node);
+    note_edge(world, values);
+    return product;
+}
+
+bool world_load_purchase(struct world *world, struct product *product, struct slice user, int64_t purchase_id)
+{
+    struct buyer *buyer = buyer_take(world, product, user);
+    if (buyer == NULL)
+        return false;
+    buyer->count++;
+    purchase_ids_extend(product, purchase_id);
+    return true;
+}
+
+bool world_load_key(struct world *world, const struct key_record *record)
+{
+    struct key_record *copy = key_new(world, record->scope, record->key);
+    if (copy == NULL)
+        return false;
+    copy->id = record->id;
+    copy->created_ms = record->created_ms;
+    memcpy(copy->fingerprint, record->fingerprint, FINGERPRINT_BYTES);
+    copy->result = record->result;
+    copy->number = record->number;
+    copy->time_ms = record->time_ms;
+    return key_put(world, copy);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON in (RFC 8259), strict: valid UTF-8, nothing after the value, at most 64 levels. Behind it stands jansson.
+ * A value read lives until json_free; borrowed parts live as long as the whole. One thread at a time.
+ */
+#ifndef DOORBUSTER_NET_JSON_H
+#define DOORBUSTER_NET_JSON_H
+
+#include "base/slice.h"
+
+struct json; /* an alias of jansson's json_t */
+
+enum json_status {
+    JSON_OK,
+    JSON_MALFORMED,    /* not JSON */
+    JSON_OUT_OF_RANGE  /* JSON, but holds a number that no int64 and no double can hold */
+};
+
+enum json_kind { JSON_KIND_NULL, JSON_KIND_BOOL, JSON_KIND_NUMBER, JSON_KIND_STRING, JSON_KIND_ARRAY, JSON_KIND_OBJECT };
+
+/* Any JSON value is accepted at the top. Of members with the same name the last one counts (ECMAScript). */
+enum json_status json_parse(struct slice text, struct json **value);
+void json_free(struct json *value);
+
+enum json_kind json_kind(const struct json *value);
+
+/* The member, borrowed, or NULL when `object` is no object or has none of that name. */
+const struct json *json_member(const struct json *object, const char *name);
+
+size_t json_member_count(const struct json *object);
+
+/* Walks over an object's members: start with *cursor = NULL; false at the end. */
+bool json_next_member(const struct json *object, void **cursor, struct slice *name, const struct json **value);
+
+size_t json_item_count(const struct json *array);
+const struct json *json_item(const struct json *array, size_t index);
+
+/* False when it is no string. May contain NUL. */
+bool json_text(const struct json *value, struct slice *text);
+
+/* True for a number with an integral value that an int64 holds exactly: 3, 3.0 and 3e0 are, 3.5 and 1e30 are not. */
+bool json_int64(const struct json *value, int64_t *number);
+
+#endif
