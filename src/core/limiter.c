@@ -9,14 +9,8 @@ bool limiter_init(struct limiter *limiter, size_t row_count, int64_t interval_ms
 {
     ENSURE(row_count > 0 && (row_count & (row_count - 1)) == 0);
     *limiter = (struct limiter){.row_count = row_count, .interval_ms = interval_ms};
-    limiter->rows = aligned_alloc(64, row_count * sizeof *limiter->rows);
-    if (limiter->rows == NULL)
-        return false;
-    for (size_t row = 0; row < row_count; row++) {
-        for (int i = 0; i < LIMITER_PLACES; i++)
-            limiter->rows[row].places[i] = (struct limiter_place){.attempted_ms = INT64_MIN};
-    }
-    return true;
+    limiter->rows = calloc(row_count, sizeof *limiter->rows);
+    return limiter->rows != NULL;
 }
 
 void limiter_fini(struct limiter *limiter)
@@ -27,11 +21,12 @@ void limiter_fini(struct limiter *limiter)
 
 bool limiter_attempt(struct limiter *limiter, uint64_t user_hash, int64_t now_ms)
 {
+    ENSURE(now_ms > 0);
     struct limiter_place *places = limiter->rows[user_hash & (limiter->row_count - 1)].places;
     struct limiter_place *oldest = &places[0];
     for (int i = 0; i < LIMITER_PLACES; i++) {
         struct limiter_place *place = &places[i];
-        if (place->user_hash == user_hash && place->attempted_ms != INT64_MIN) {
+        if (place->user_hash == user_hash && place->attempted_ms != 0) {
             bool is_allowed = place->attempted_ms <= now_ms - limiter->interval_ms;
             place->attempted_ms = now_ms;
             return is_allowed;

@@ -19,7 +19,7 @@ enum { LIMITER_PLACES = 8 };
 
 struct limiter_place {
     uint64_t user_hash;
-    int64_t attempted_ms; /* INT64_MIN: free */
+    int64_t attempted_ms; /* 0: free */
 };
 
 struct limiter_row {
@@ -32,11 +32,13 @@ struct limiter {
     int64_t interval_ms;
 };
 
-/* Room for row_count * 8 users an interval, 128 bytes a row; row_count is a power of two. False: no memory. */
+/* Room for row_count * 8 users an interval, 128 bytes a row, which the system gives as they are first used;
+ * row_count is a power of two. False: no memory. */
 bool limiter_init(struct limiter *limiter, size_t row_count, int64_t interval_ms);
 void limiter_fini(struct limiter *limiter);
 
-/* Records the attempt; true when the user made none within the interval before. Times must not run backwards. */
+/* Records the attempt; true when the user made none within the interval before. Times are above 0 and do not run
+ * backwards. */
 bool limiter_attempt(struct limiter *limiter, uint64_t user_hash, int64_t now_ms);
 
 #endif

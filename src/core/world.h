@@ -61,6 +61,7 @@ struct product {
     int64_t purchase_id_last;
     struct list node;     /* on world.products or off every list once removed */
     uint64_t touched_batch; /* world.batch in which a pre-image was last kept */
+    uint64_t published_batch; /* the engine: world.batch in which a picture of it was last sent out */
     bool is_removed;      /* waits for the end of the batch */
 };
 

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/face.h"
+
+const struct face *const faces[] = {
+    &flash_sale_face,
+    &ops_face,
+};
+
+const size_t face_count = sizeof faces / sizeof faces[0];

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flash-sale face, the buyers' half: purchases, the state of a sale, its event stream (flash-sale contract,
+ * sections 2.1 to 2.4). The admin's half is flash_sale_admin.c.
+ *
+ * A purchase is checked in the contract's order: body syntax, limiter, X-User-Id, body content, decision. When the latest
+ * picture of the sale already says no, the answer comes from the picture and the line is spared; a request with
+ * an Idempotency-Key always goes through the line, because its answer may have been given before.
+ */
+#include "api/envelope.h"
+#include "api/face.h"
+#include "api/flash_sale_priv.h"
+#include "api/metrics.h"
+#include "api/streams.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/utf8.h"
+#include "net/http_query.h"
+
+enum { USER_CHARS_MAX = 255, NS_PER_MS = 1000000 };
+
+void put_purchase_no(struct strbuf *body, int64_t purchase_id, int64_t purchased_ms)
+{
+    char date[CLOCK_DATE_LEN];
+    clock_format_date(purchased_ms, date);
+    strbuf_lit(body, "PUR-");
+    strbuf_put(body, slice_make(date, CLOCK_DATE_LEN));
+    strbuf_put_char(body, '-');
+    for (int64_t limit = 1000; purchase_id < limit && limit > 1; limit /= 10)
+        strbuf_put_char(body, '0');
+    strbuf_put_i64(body, purchase_id);
+}
+
+static void reply_purchase(struct http_request *request, int64_t purchase_id, int64_t purchased_ms)
+{
+    char memory[256];
+    struct strbuf body;
+    strbuf_init(&body, memory, sizeof memory);
+    strbuf_lit(&body, "{\"success\":true,\"data\":{\"purchaseNo\":\"");
+    put_purchase_no(&body, purchase_id, purchased_ms);
+    strbuf_lit(&body, "\",");
+    put_iso_member(&body, SLICE("purchasedAt"), purchased_ms);
+    strbuf_lit(&body, "}}");
+    reply_json(request, 200, slice_make("", 0), &body);
+}
+
+/* --- who buys ---------------------------------------------------------------------------------------------- */
+
+/* The header's value, or the empty slice. */
+static struct slice user_header(const struct http_request *request)
+{
+    struct slice value;
+    return http_header(request, SLICE("x-user-id"), &value) ? slice_trim(value) : slice_make("", 0);
+}
+
+/* Header bytes that are not UTF-8 are ISO 8859-1, as the original read them. */
+static struct slice to_utf8(struct arena *arena, struct slice text)
+{
+    if (utf8_is_valid(text))
+        return text;
+    char memory[2 * USER_CHARS_MAX];
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.base[i];
+        if (c >= 0x80) {
+            memory[len++] = (char)(0xC0 | c >> 6);
+            memory[len++] = (char)(0x80 | (c & 0x3F));
+        } else {
+            memory[len++] = (char)c;
+        }
+    }
+    return arena_copy(arena, slice_make(memory, len));
+}
+
+/* False: the request has been answered with 400. */
+static bool read_user(struct http_request *request, struct slice *user)
+{
+    struct slice text = user_header(request);
+    bool is_there = text.len > 0;
+    if (is_there && text.len <= USER_CHARS_MAX) {
+        *user = to_utf8(&request->arena, text);
+        return true;
+    }
+    reply_field_error(request,
+        is_there ? SLICE("X-User-Id must not exceed 255 characters.")
+                 : SLICE("X-User-Id header is required and must be a non-empty string."),
+        SLICE("X-User-Id"), SLICE("Must be a non-empty string (max 255 characters)"));
+    return false;
+}
+
+/* --- POST /api/v1/purchases (2.1) -------------------------------------------------------------------------- */
+
+static void reply_too_early(struct http_request *request, struct worker *worker)
+{
+    int64_t interval_ms = limits_interval_ms(worker->app->limits);
+    int64_t retry_after_s = (interval_ms + 999) / 1000;
+    char text[256];
+    struct strbuf extra;
+    strbuf_init(&extra, text, sizeof text);
+    strbuf_printf(&extra,
+        "Retry-After: %lld\r\nRateLimit-Policy: \"purchase\";q=1;w=%lld\r\nRateLimit: \"purchase\";r=0;t=%lld\r\n",
+        (long long)retry_after_s, (long long)retry_after_s, (long long)retry_after_s);
+    char memory[256];
+    struct strbuf body;
+    strbuf_init(&body, memory, sizeof memory);
+    strbuf_printf(&body,
+        "{\"success\":false,\"error\":{\"code\":\"RATE_LIMIT_EXCEEDED\","
+        "\"message\":\"Too many requests. Please try again later.\",\"retryAfter\":%lld}}",
+        (long long)retry_after_s);
+    metrics_count_rate_limited(worker->metrics);
+    reply_json(request, 429, strbuf_slice(&extra), &body);
+}
+
+/* {"sku": SKU} as JSON or as a form, with no other member. */
+static bool read_sku(struct http_request *request, const struct request_body *body, struct slice *sku)
+{
+    if (body->kind == BODY_JSON) {
+        return json_member_count(body->json) == 1 && json_text(json_member(body->json, "sku"), sku) && is_sku(*sku);
+    }
+    if (body->kind != BODY_FORM)
+        return false;
+    struct slice form = body->form;
+    struct slice name;
+    bool is_malformed = false;
+    bool has_one = http_query_next(&request->arena, &form, &name, sku, &is_malformed) && slice_eq(name, SLICE("sku"));
+    struct slice other;
+    bool has_more = http_query_next(&request->arena, &form, &name, &other, &is_malformed);
+    return has_one && !has_more && !is_malformed && is_sku(*sku);
+}
+
+static void on_purchase_done(struct engine_call *call)
+{
+    struct face_call *face_call = CONTAINER_OF(call, struct face_call, call);
+    struct http_request *request = face_call->request;
+    const struct outcome *outcome = &call->command.outcome;
+    metrics_count_result(face_call->worker->metrics, outcome->result);
+    face_call_fini(face_call);
+    if (outcome->result == RESULT_OK)
+        reply_purchase(request, outcome->number, outcome->time_ms);
+    else
+        reply_result(request, outcome->result, call->retry_after_s);
+}
+
+/* The decision: from the picture when it says no, else by the line. Takes over the body. */
+static void decide_purchase(struct http_request *request, struct worker *worker, struct slice user, struct slice sku,
+    struct request_body *body)
+{
+    const struct sale_view *view = engine_port_view(worker->port, sku);
+    struct slice key;
+    enum result refusal;
+    if (!http_header(request, SLICE("idempotency-key"), &key) &&
+        sale_view_refuses(view, worker->app->config.says_sold_out, clock_wall_ms(), &refusal)) {
+        request_body_fini(body);
+        metrics_count_result(worker->metrics, refusal);
+        reply_result(request, refusal, 0);
+        return;
+    }
+    struct face_call *face_call = face_call_create(request, worker, COMMAND_PURCHASE, on_purchase_done);
+    if (face_call == NULL) {
+        request_body_fini(body);
+        return;
+    }
+    face_call->body = *body;
+    face_call->call.command.user = user;
+    face_call->call.command.sku = sku;
+    if (face_call_read_key(face_call, SLICE("purchase:"), user))
+        face_call_push(face_call);
+}
+
+static void purchases_post(struct http_request *request, void *context)
+{
+    struct worker *worker = context;
+    struct request_body body;
+    if (!request_body_read(request, false, &body))
+        return;
+    struct slice user = user_header(request);
+    if (user.len > 0 && !limits_attempt(worker->app->limits, user, request->arrived_ns / NS_PER_MS)) {
+        request_body_fini(&body);
+        reply_too_early(request, worker);
+        return;
+    }
+    struct slice sku;
+    if (!read_user(request, &user)) {
+        request_body_fini(&body);
+    } else if (!read_sku(request, &body, &sku)) {
+        request_body_fini(&body);
+        reply_bad_request(request);
+    } else {
+        decide_purchase(request, worker, user, sku, &body);
+    }
+}
+
+/* --- reads ------------------------------------------------------------------------------------------------- */
+
+/* ?sku=SKU, once, and nothing else. *sku is what was sent even when it is no SKU. */
+static bool read_query_sku(struct http_request *request, struct slice *sku)
+{
+    struct slice query = request->query;
+    struct slice name;
+    struct slice value;
+    bool is_malformed = false;
+    int count = 0;
+    *sku = slice_make("undefined", 9);
+    while (http_query_next(&request->arena, &query, &name, &value, &is_malformed)) {
+        if (!slice_eq(name, SLICE("sku")))
+            return false;
+        *sku = value;
+        count++;
+    }
+    return count == 1 && !is_malformed && is_sku(*sku);
+}
+
+/* GET /api/v1/sales?sku=SKU (2.2) */
+static void sales_get(struct http_request *request, void *context)
+{
+    struct worker *worker = context;
+    struct slice sku;
+    if (!read_query_sku(request, &sku)) {
+        reply_bad_request(request);
+        return;
+    }
+    char memory[REPLY_BODY_MAX];
+    struct strbuf body;
+    strbuf_init(&body, memory, sizeof memory);
+    strbuf_lit(&body, "{\"success\":true,\"data\":");
+    put_sale(&body, sku, engine_port_view(worker->port, sku));
+    strbuf_put_char(&body, '}');
+    reply_json(request, 200, SLICE("Cache-Control: public, max-age=1\r\n"), &body);
+}
+
+/* GET /api/v1/purchases?sku=SKU (2.3) */
+static void purchases_get(struct http_request *request, void *context)
+{
+    struct worker *worker = context;
+    struct slice user;
+    struct slice sku;
+    if (!read_user(request, &user))
+        return;
+    if (!read_query_sku(request, &sku)) {
+        reply_bad_request(request);
+        return;
+    }
+    struct purchase_row row;
+    bool is_found;
+    struct error error;
+    if (store_read_purchase(worker->reader, sku, user, &row, &is_found, &error) != ERR_NONE) {
+        log_error("flash-sale", "a purchase could not be looked up: %s", error.message);
+        reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
+    } else if (is_found) {
+        reply_purchase(request, row.id, row.purchased_ms);
+    } else {
+        reply_error(request, 404, SLICE("NOT_FOUND"), SLICE("No purchase found for this user."));
+    }
+}
+
+/* The one message of a stream for something that is no SKU. */
+static void reply_stream_error(struct http_request *request, struct slice sku)
+{
+    char memory[REPLY_BODY_MAX];
+    struct strbuf message;
+    strbuf_init(&message, memory, sizeof memory);
+    strbuf_lit(&message, "\nevent: error\nid: 1\ndata: Invalid SKU: \"");
+    for (size_t i = 0; i < sku.len && i < 1024; i++) {
+        if (sku.base[i] != '\n' && sku.base[i] != '\r')
+            strbuf_put_char(&message, sku.base[i]);
+    }
+    strbuf_lit(&message, "\". Must be 1-64 alphanumeric characters or hyphens.\n\n");
+    http_reply_close(request, 200, SLICE("text/event-stream"), streams_headers, strbuf_slice(&message));
+}
+
+/* GET /api/v1/sales/events?sku=SKU (2.4, 7) */
+static void events_get(struct http_request *request, void *context)
+{
+    struct worker *worker = context;
+    struct slice sku;
+    if (!read_query_sku(request, &sku)) {
+        reply_stream_error(request, sku);
+        return;
+    }
+    struct slice header;
+    int64_t last_id = 0;
+    if (!http_header(request, SLICE("last-event-id"), &header) || !slice_to_i64(header, &last_id) || last_id < 0 ||
+        last_id > INT64_MAX / 2)
+        last_id = 0;
+    streams_open(worker->streams, request, sku, engine_port_view(worker->port, sku), last_id);
+}
+
+static const struct http_route routes[] = {
+    {METHOD_POST, "/api/v1/purchases", purchases_post, NULL},
+    {METHOD_GET, "/api/v1/sales", sales_get, NULL},
+    {METHOD_GET, "/api/v1/purchases", purchases_get, NULL},
+    {METHOD_GET, "/api/v1/sales/events", events_get, NULL},
+    {METHOD_POST, "/api/v1/products", products_post, NULL},
+    {METHOD_GET, "/api/v1/products/:sku", products_get, NULL},
+    {METHOD_PUT, "/api/v1/products/:sku", products_put, NULL},
+    {METHOD_PATCH, "/api/v1/products/:sku", products_patch, NULL},
+    {METHOD_DELETE, "/api/v1/products/:sku", products_delete, NULL},
+};
+
+const struct face flash_sale_face = {
+    .name = "flash-sale",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof routes[0],
+};

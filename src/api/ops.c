@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operator's face: /livez (the process answers), /readyz (send it traffic), /health (flash-sale contract 2.9)
+ * and /metrics (2.10). No key is asked for: they tell nothing about buyers.
+ */
+#include "api/envelope.h"
+#include "api/face.h"
+#include "api/metrics.h"
+#include "api/worker.h"
+#include "base/clock.h"
+
+static void livez_get(struct http_request *request, void *context)
+{
+    (void)context;
+    http_reply(request, 200, CONTENT_TYPE_JSON, slice_make("", 0), SLICE("{\"status\":\"live\"}"));
+}
+
+/* Why no traffic should come; NULL when it should. */
+static const char *not_ready_because(const struct app *app)
+{
+    if (atomic_load(&app->is_draining))
+        return "the server is shutting down";
+    switch (engine_state(app->engine)) {
+    case ENGINE_SERVING:
+        return NULL;
+    case ENGINE_FAILING:
+        return "the store cannot be written; the server tries again by itself";
+    case ENGINE_HALTED:
+        return "the outcome of a commit is unknown; restart the server";
+    case ENGINE_STOPPING:
+        break;
+    }
+    return "the server is stopping";
+}
+
+static void put_verbose(const struct app *app, struct strbuf *body)
+{
+    struct engine_stats stats;
+    struct error error;
+    engine_stats(app->engine, &stats);
+    engine_last_error(app->engine, &error);
+    strbuf_printf(body, ",\"engine\":\"%s\",\"store\":\"%s\",\"lineDepth\":%zu,\"expectedWaitMs\":%lld,\"lastError\":",
+        engine_state_name(engine_state(app->engine)), app->store->kind, stats.line_depth,
+        (long long)(stats.expected_wait_ns / 1000000));
+    if (error.code == ERR_NONE)
+        strbuf_lit(body, "null");
+    else
+        strbuf_put_json(body, slice_cstr(error.message));
+}
+
+static void readyz_get(struct http_request *request, void *context)
+{
+    const struct worker *worker = context;
+    const char *reason = not_ready_because(worker->app);
+    char memory[REPLY_BODY_MAX];
+    struct strbuf body;
+    strbuf_init(&body, memory, sizeof memory);
+    strbuf_printf(&body, "{\"status\":\"%s\"", reason == NULL ? "ready" : "not ready");
+    if (reason != NULL) {
+        strbuf_lit(&body, ",\"reason\":");
+        strbuf_put_json(&body, slice_cstr(reason));
+    }
+    if (slice_starts_with(request->query, SLICE("verbose")))
+        put_verbose(worker->app, &body);
+    strbuf_put_char(&body, '}');
+    reply_json(request, reason == NULL ? 200 : 503, reason == NULL ? slice_make("", 0) : SLICE("Retry-After: 1\r\n"),
+        &body);
+}
+
+/* The stores of the original are not configured here, which its contract counts as fine; ours is told beside. */
+static void health_get(struct http_request *request, void *context)
+{
+    const struct worker *worker = context;
+    const struct app *app = worker->app;
+    enum engine_state state = engine_state(app->engine);
+    bool is_up = state == ENGINE_SERVING || state == ENGINE_STOPPING;
+    char memory[1024];
+    struct strbuf body;
+    strbuf_init(&body, memory, sizeof memory);
+    strbuf_printf(&body,
+        "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{"
+        "\"redis\":{\"status\":\"not_configured\",\"latencyMs\":0},"
+        "\"postgresql\":{\"status\":\"not_configured\",\"latencyMs\":0},"
+        "\"%s\":{\"status\":\"%s\",\"latencyMs\":0}}}}",
+        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / 1000000000), app->store->kind,
+        is_up ? "up" : "down");
+    reply_json(request, is_up ? 200 : 503, slice_make("", 0), &body);
+}
+
+static void metrics_get(struct http_request *request, void *context)
+{
+    const struct worker *worker = context;
+    struct strbuf text;
+    strbuf_init_heap(&text, METRICS_TEXT_MAX);
+    metrics_render(worker->app, &text);
+    if (text.has_overflowed)
+        reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
+    else
+        http_reply(request, 200, SLICE("text/plain; version=0.0.4; charset=utf-8"), SLICE("Cache-Control: no-store\r\n"),
+            strbuf_slice(&text));
+    strbuf_fini(&text);
+}
+
+static const struct http_route routes[] = {
+    {METHOD_GET, "/livez", livez_get, NULL},
+    {METHOD_GET, "/readyz", readyz_get, NULL},
+    {METHOD_GET, "/health", health_get, NULL},
+    {METHOD_GET, "/metrics", metrics_get, NULL},
+};
+
+const struct face ops_face = {
+    .name = "ops",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof routes[0],
+};

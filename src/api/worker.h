@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A net thread: one event loop with its HTTP server, its port to the engine, its reader of the store, its event
+ * streams and its counters. struct app is what all of them share. Everything a request needs on its way is reached
+ * from here.
+ */
+#ifndef DOORBUSTER_API_WORKER_H
+#define DOORBUSTER_API_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "api/limits.h"
+#include "engine/engine.h"
+#include "net/http_server.h"
+#include "store/store.h"
+
+struct metrics;
+struct streams;
+
+struct app_config {
+    struct http_config http;       /* limits and deadlines; routes and callbacks are filled in by the worker */
+    struct slice admin_key;
+    bool trusts_loopback;          /* admin routes need no key from 127.0.0.0/8 and ::1 */
+    bool says_sold_out;
+    int64_t answer_deadline_ms;    /* a command that cannot be answered within is refused at once */
+    int64_t sse_heartbeat_ms;
+};
+
+/* Shared by all net threads; constant once they run, but for the atomics. */
+struct app {
+    struct app_config config;
+    struct engine *engine;
+    struct store *store;
+    struct limits *limits;
+    int64_t started_ns;
+    atomic_bool is_draining;       /* a shutdown has begun: /readyz says so first */
+    struct worker **workers;
+    size_t worker_count;
+};
+
+struct worker {
+    struct app *app;
+    size_t index;
+    pthread_t thread;
+    bool is_started;
+    uv_loop_t loop;
+    uv_async_t wake;               /* the engine or another thread left something */
+    struct http_server *server;
+    struct http_route *routes;
+    size_t route_count;
+    struct engine_port *port;
+    struct store_reader *reader;
+    struct streams *streams;
+    struct metrics *metrics;
+    /* Left by other threads, under `lock`. */
+    pthread_mutex_t lock;
+    int *adopted_fds;
+    size_t adopted_count;
+    size_t adopted_size;
+    bool is_asked_to_drain;
+    bool is_asked_to_stop;
+    void (*on_drained)(struct worker *worker, void *context);
+    void *on_drained_context;
+};
+
+/* Before engine_start. ERR_MEMORY, or what the store says when it cannot be read. */
+MUST_CHECK enum err worker_create(struct app *app, size_t index, struct worker **worker, struct error *error);
+
+/* Runs its loop on a new thread until worker_stop. */
+MUST_CHECK enum err worker_start(struct worker *worker, struct error *error);
+
+/* Gives it a connected socket. Any thread. */
+void worker_adopt(struct worker *worker, int fd);
+
+/* Finishes the requests under way; on_drained is called on the worker's thread when all connections have gone. */
+void worker_drain(struct worker *worker, void (*on_drained)(struct worker *worker, void *context), void *context);
+
+/* Ends the loop at once, whatever is open, and waits for the thread if there is one. The engine must not run. */
+void worker_stop(struct worker *worker);
+
+/* Stopped. */
+void worker_destroy(struct worker *worker);
+
+#endif

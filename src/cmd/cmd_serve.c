@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `doorbuster serve`: puts the house together, runs it, and takes it down in order.
+ *
+ * The main thread listens and waits for signals on a loop of its own; net threads serve connections, the engine
+ * thread decides. A shutdown goes: /readyz says so, the listeners close, net threads answer what they have, the
+ * engine writes what it has, the store closes. A second signal, or the drain time-out, skips the waiting but not
+ * the order, so nothing that was acknowledged is lost either way.
+ */
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "api/worker.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "cmd/notify.h"
+#include "net/listener.h"
+#include "store/fault.h"
+#include "store/sqlite.h"
+
+enum {
+    ADMIN_KEY_BYTES = 16,
+    FILES_RESERVED = 64, /* for the store, the listeners and the loops */
+};
+
+/* Everything that runs, in the order in which it is made. */
+struct server {
+    struct params params;
+    char random_key[2 * ADMIN_KEY_BYTES + 1];
+    size_t file_limit;
+    struct store *store;
+    struct app app;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    uv_timer_t drain_timer;
+    uv_async_t drained;
+    bool has_loop;
+    struct listener *listeners[PARAM_LIST_MAX];
+    size_t listener_count;
+    size_t next_worker;
+    size_t made_count;          /* net threads that exist */
+    atomic_size_t drained_count;
+    int signal_count;
+};
+
+/* --- settings ---------------------------------------------------------------------------------------------- */
+
+static void choose_admin_key(struct server *server)
+{
+    struct app_config *config = &server->app.config;
+    if (server->params.admin_key != NULL) {
+        config->admin_key = slice_cstr(server->params.admin_key);
+        return;
+    }
+    unsigned char bytes[ADMIN_KEY_BYTES];
+    randombytes_buf(bytes, sizeof bytes);
+    sodium_bin2hex(server->random_key, sizeof server->random_key, bytes, sizeof bytes);
+    config->admin_key = slice_cstr(server->random_key);
+    (void)printf("admin key (made for this run; set --admin-key to keep one): %s\n", server->random_key);
+    (void)fflush(stdout);
+}
+
+static size_t choose_worker_count(const struct params *params)
+{
+    if (params->net_threads > 0)
+        return (size_t)params->net_threads;
+    unsigned cores = uv_available_parallelism();
+    return cores <= 2 ? 1 : cores - 1;
+}
+
+static void fill_config(struct server *server)
+{
+    const struct params *params = &server->params;
+    struct app_config *config = &server->app.config;
+    size_t connections_max = server->file_limit > 2 * FILES_RESERVED ? server->file_limit - FILES_RESERVED : FILES_RESERVED;
+    if (params->connections_max > 0 && (size_t)params->connections_max < connections_max)
+        connections_max = (size_t)params->connections_max;
+    size_t worker_count = choose_worker_count(params);
+    http_config_init(&config->http);
+    config->http.connection_count_max = (connections_max + worker_count - 1) / worker_count;
+    config->http.body_bytes_max = (size_t)params->body_size_max;
+    config->http.head_timeout_ms = params->head_timeout_ms;
+    config->http.body_timeout_ms = params->body_timeout_ms;
+    config->http.idle_timeout_ms = params->idle_timeout_ms;
+    config->http.write_timeout_ms = params->write_timeout_ms;
+    config->trusts_loopback = params->trust_loopback;
+    config->says_sold_out = params->sold_out_reply == SOLD_OUT_REPLY_SOLD_OUT;
+    config->answer_deadline_ms = params->answer_deadline_ms;
+    config->sse_heartbeat_ms = params->sse_heartbeat_ms;
+    server->app.worker_count = worker_count;
+    choose_admin_key(server);
+}
+
+/* --- making ------------------------------------------------------------------------------------------------ */
+
+static enum err open_store(struct server *server, struct error *error)
+{
+    enum err status = sqlite_store_open(server->params.store, &server->store, error);
+    if (status != ERR_NONE || server->params.fault == NULL)
+        return status;
+    struct store *inner = server->store;
+    server->store = NULL;
+    return fault_store_wrap(inner, server->params.fault, &server->store, error);
+}
+
+static enum err make_engine(struct server *server, struct error *error)
+{
+    struct engine_config config = {
+        .rules = {.says_sold_out = server->app.config.says_sold_out,
+            .idempotency_ttl_ms = server->params.idempotency_ttl_ms},
+        .line_depth_max = (size_t)server->params.line_depth_max,
+    };
+    int64_t began_ns = clock_mono_ns();
+    enum err status = engine_create(&config, server->store, &server->app.engine, error);
+    if (status == ERR_NONE)
+        log_info("serve", "store %s loaded in %lld ms", server->params.store,
+            (long long)((clock_mono_ns() - began_ns) / 1000000));
+    return status;
+}
+
+static enum err make_workers(struct server *server, struct error *error)
+{
+    struct app *app = &server->app;
+    app->store = server->store;
+    app->limits = limits_create(server->params.purchase_interval_ms);
+    app->workers = calloc(app->worker_count, sizeof(struct worker *));
+    if (app->limits == NULL || app->workers == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for %zu net threads; lower --net-threads", app->worker_count);
+    for (size_t i = 0; i < app->worker_count; i++) {
+        enum err status = worker_create(app, i, &app->workers[i], error);
+        if (status != ERR_NONE)
+            return status;
+        server->made_count++;
+    }
+    return ERR_NONE;
+}
+
+static enum err start_threads(struct server *server, struct error *error)
+{
+    enum err status = engine_start(server->app.engine, error);
+    for (size_t i = 0; status == ERR_NONE && i < server->made_count; i++)
+        status = worker_start(server->app.workers[i], error);
+    return status;
+}
+
+/* --- listening --------------------------------------------------------------------------------------------- */
+
+static void on_connection(int fd, void *context)
+{
+    struct server *server = context;
+    struct worker *worker = server->app.workers[server->next_worker];
+    server->next_worker = (server->next_worker + 1) % server->app.worker_count;
+    worker_adopt(worker, fd);
+}
+
+/* The address as asked for, with the port that it became. */
+static void log_listening(const char *address, const struct listener *listener)
+{
+    const char *colon = strrchr(address, ':');
+    int host_len = colon == NULL ? (int)strlen(address) : (int)(colon - address);
+    log_info("serve", "listening on %.*s:%d", host_len, address, listener_port(listener));
+}
+
+static enum err listen_all(struct server *server, struct error *error)
+{
+    const struct param_list *addresses = &server->params.listen;
+    for (size_t i = 0; i < addresses->count; i++) {
+        enum err status = listener_open(&server->loop, slice_cstr(addresses->items[i]), on_connection, server,
+            &server->listeners[i], error);
+        if (status != ERR_NONE)
+            return status;
+        server->listener_count++;
+    }
+    return ERR_NONE;
+}
+
+static void announce(struct server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        log_listening(server->params.listen.items[i], server->listeners[i]);
+    log_info("serve", "%zu net threads, up to %zu connections each (open files: %zu), accept queue %d",
+        server->app.worker_count, server->app.config.http.connection_count_max, server->file_limit,
+        listener_backlog(server->listeners[0]));
+    notify_manager("READY=1");
+}
+
+/* --- shutting down ----------------------------------------------------------------------------------------- */
+
+/* Ends the main loop; what is still open is closed by take_down. */
+static void end_loop(struct server *server)
+{
+    uv_stop(&server->loop);
+}
+
+static void on_worker_drained(struct worker *worker, void *context)
+{
+    (void)worker;
+    struct server *server = context;
+    if (atomic_fetch_add(&server->drained_count, 1) + 1 == server->app.worker_count)
+        uv_async_send(&server->drained);
+}
+
+static void on_all_drained(uv_async_t *handle)
+{
+    end_loop(handle->data);
+}
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+    log_warn("serve", "some clients have not taken their replies in time; closing their connections");
+    end_loop(timer->data);
+}
+
+static void on_drain_delay(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    for (size_t i = 0; i < server->listener_count; i++)
+        listener_close(server->listeners[i]);
+    server->listener_count = 0;
+    for (size_t i = 0; i < server->app.worker_count; i++)
+        worker_drain(server->app.workers[i], on_worker_drained, server);
+    uv_timer_start(timer, on_drain_timeout, (uint64_t)server->params.drain_timeout_ms, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    if (++server->signal_count > 1) {
+        log_warn("serve", "second signal: stopping at once");
+        end_loop(server);
+        return;
+    }
+    log_info("serve", "%s: answering what has been accepted, then stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    atomic_store(&server->app.is_draining, true);
+    notify_manager("STOPPING=1");
+    uv_timer_start(&server->drain_timer, on_drain_delay, (uint64_t)server->params.drain_delay_ms, 0);
+}
+
+static void make_loop(struct server *server)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    int status = uv_loop_init(&server->loop);
+    ENSURE(status == 0);
+    server->has_loop = true;
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(&server->loop, &server->drain_timer);
+    server->drain_timer.data = server;
+    uv_async_init(&server->loop, &server->drained, on_all_drained);
+    server->drained.data = server;
+}
+
+static void close_loop(struct server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        listener_close(server->listeners[i]);
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    uv_close((uv_handle_t *)&server->drain_timer, NULL);
+    uv_close((uv_handle_t *)&server->drained, NULL);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&server->loop);
+    ENSURE(status == 0);
+}
+
+/*
+ * The engine first: it answers what it holds into the ports. Then the net threads, which pass those answers on and
+ * close. Only then may the engine's memory and the store go.
+ */
+static void take_down(struct server *server)
+{
+    struct app *app = &server->app;
+    if (server->has_loop)
+        close_loop(server);
+    if (app->engine != NULL)
+        engine_stop(app->engine);
+    for (size_t i = 0; i < server->made_count; i++)
+        worker_stop(app->workers[i]);
+    for (size_t i = 0; i < server->made_count; i++)
+        worker_destroy(app->workers[i]);
+    free(app->workers);
+    if (app->limits != NULL)
+        limits_destroy(app->limits);
+    if (app->engine != NULL)
+        engine_destroy(app->engine);
+    if (server->store != NULL)
+        store_close(server->store);
+}
+
+static enum err make(struct server *server, struct error *error)
+{
+    server->file_limit = listener_raise_file_limit();
+    fill_config(server);
+    server->app.started_ns = clock_mono_ns();
+    enum err status = open_store(server, error);
+    if (status == ERR_NONE)
+        status = make_engine(server, error);
+    if (status == ERR_NONE)
+        status = make_workers(server, error);
+    if (status != ERR_NONE)
+        return status;
+    make_loop(server);
+    status = listen_all(server, error);
+    return status == ERR_NONE ? start_threads(server, error) : status;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct server server = {0};
+    struct error error;
+    enum err status = params_parse(&server.params, VERB_SERVE, argc, argv, &error);
+    if (status == ERR_NONE) {
+        log_init((enum log_level)server.params.log_level, (enum log_format)server.params.log_format);
+        (void)signal(SIGPIPE, SIG_IGN);
+        status = make(&server, &error);
+    }
+    if (status == ERR_NONE) {
+        announce(&server);
+        uv_run(&server.loop, UV_RUN_DEFAULT);
+    }
+    take_down(&server);
+    int exit_status = status == ERR_NONE ? EXIT_WELL : cmd_fail(VERB_SERVE, &error);
+    if (status == ERR_NONE)
+        log_info("serve", "stopped");
+    params_fini(&server.params);
+    return exit_status;
+}

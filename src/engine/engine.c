@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine thread. One turn: take the batch, let time do what is due, decide, commit, publish, answer.
+ *
+ * Why an answer is never early: answers leave in deliver(), which only commit_batch() calls, after the store has
+ * said ERR_NONE or with every outcome turned to UNAVAILABLE. A batch that changed nothing needs no commit: what
+ * its answers rest on was committed by batches before it.
+ */
+#include "engine/engine.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "engine/engine_priv.h"
+
+enum {
+    NS_PER_MS = 1000000,
+    NS_PER_S = 1000000000,
+    PROBE_INTERVAL_MS = 250, /* while the store fails */
+    AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
+};
+
+const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT] = {0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.5};
+
+const char *engine_state_name(enum engine_state state)
+{
+    static const char *const names[] = {
+        [ENGINE_SERVING] = "serving",
+        [ENGINE_FAILING] = "failing",
+        [ENGINE_HALTED] = "halted",
+        [ENGINE_STOPPING] = "stopping",
+    };
+    return names[state];
+}
+
+/* --- expected wait ----------------------------------------------------------------------------------------- */
+
+static void average_in(atomic_int_fast64_t *average, int64_t value)
+{
+    int64_t now = atomic_load_explicit(average, memory_order_relaxed);
+    now = now == 0 ? value : now + (value - now) / AVERAGE_WEIGHT;
+    atomic_store_explicit(average, now, memory_order_relaxed);
+}
+
+/* Those ahead one by one, then the flush; never less than the present batch has already taken, so that a disk
+ * that hangs is noticed while it hangs. */
+int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahead)
+{
+    int64_t command_ns = atomic_load_explicit(&engine->command_ns, memory_order_relaxed);
+    int64_t expected = (int64_t)commands_ahead * command_ns;
+    expected += 2 * atomic_load_explicit(&engine->commit_ns, memory_order_relaxed);
+    int64_t began = atomic_load_explicit(&engine->batch_began_ns, memory_order_relaxed);
+    int64_t already = began == 0 ? 0 : clock_mono_ns() - began;
+    return expected > already ? expected : already;
+}
+
+void engine_refuse(const struct engine *engine, struct engine_call *call)
+{
+    int64_t wait_ns = engine_expected_wait_ns(engine, atomic_load_explicit(&engine->line.depth, memory_order_relaxed));
+    call->command.outcome = (struct outcome){.result = RESULT_UNAVAILABLE};
+    call->retry_after_s = 1 + (int)(wait_ns / NS_PER_S);
+}
+
+/* --- state ------------------------------------------------------------------------------------------------- */
+
+enum engine_state engine_state(const struct engine *engine)
+{
+    return (enum engine_state)atomic_load_explicit(&engine->state, memory_order_acquire);
+}
+
+void engine_last_error(struct engine *engine, struct error *error)
+{
+    pthread_mutex_lock(&engine->last_error_lock);
+    *error = engine->last_error;
+    pthread_mutex_unlock(&engine->last_error_lock);
+}
+
+/* Only moves that exist: SERVING <-> FAILING, both -> HALTED, SERVING and FAILING -> STOPPING. */
+static void move_to(struct engine *engine, enum engine_state state)
+{
+    int from = engine_state(engine);
+    while (from != ENGINE_HALTED && (from != ENGINE_STOPPING || state == ENGINE_HALTED)) {
+        if (atomic_compare_exchange_weak_explicit(
+                &engine->state, &from, (int)state, memory_order_acq_rel, memory_order_acquire))
+            return;
+    }
+}
+
+static void note_failure(struct engine *engine, const struct error *error)
+{
+    pthread_mutex_lock(&engine->last_error_lock);
+    engine->last_error = *error;
+    pthread_mutex_unlock(&engine->last_error_lock);
+    atomic_fetch_add_explicit(&engine->figures.commits_failed_total, 1, memory_order_relaxed);
+    if (error->code == ERR_COMMIT_UNKNOWN) {
+        log_error("engine", "%s; nothing more is accepted, because what is on disk is not known: restart the server",
+            error->message);
+        move_to(engine, ENGINE_HALTED);
+        return;
+    }
+    if (engine_state(engine) != ENGINE_FAILING)
+        log_error("engine", "%s; new purchases and changes are refused until the store works again", error->message);
+    engine->probe_at_ns = clock_mono_ns() + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
+    move_to(engine, ENGINE_FAILING);
+}
+
+static void probe_store(struct engine *engine)
+{
+    struct error error;
+    if (clock_mono_ns() < engine->probe_at_ns)
+        return;
+    engine->probe_at_ns = clock_mono_ns() + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
+    enum err status = store_probe(engine->store, &error);
+    if (status == ERR_NONE) {
+        log_info("engine", "the store works again");
+        move_to(engine, ENGINE_SERVING);
+    } else if (status == ERR_COMMIT_UNKNOWN) {
+        note_failure(engine, &error);
+    }
+}
+
+/* --- publishing -------------------------------------------------------------------------------------------- */
+
+static void publish_product(struct engine *engine, const struct product *product)
+{
+    struct sale_view *view = sale_view_create(product);
+    ENSURE(view != NULL); /* without it readers would see an old world for ever */
+    for (struct engine_port *port = engine->ports; port != NULL; port = port->next)
+        engine_port_post_view(port, view);
+    sale_view_put(view);
+}
+
+/* A product that changed several times is published once, where it changed last: pictures show the end of the batch. */
+static void publish_changes(struct engine *engine)
+{
+    const struct world *world = &engine->world;
+    for (size_t i = world->change_count; i-- > 0;) {
+        struct product *product = world->changes[i].product;
+        if (product == NULL || product->published_batch == world->batch)
+            continue;
+        product->published_batch = world->batch;
+        if (!product->is_removed || world_product(world, product->sku) == NULL)
+            publish_product(engine, product);
+    }
+    atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
+}
+
+/* --- a batch ----------------------------------------------------------------------------------------------- */
+
+static void deliver(struct engine *engine, struct call_list *calls)
+{
+    struct engine_call *call;
+    while ((call = call_list_take(calls)) != NULL)
+        call_list_append(&call->port->delivery, call);
+    for (struct engine_port *port = engine->ports; port != NULL; port = port->next) {
+        bool has_views = atomic_load_explicit(&port->mailbox.has_views, memory_order_relaxed);
+        if (port->delivery.count > 0 || has_views)
+            engine_port_post_answers(port);
+    }
+}
+
+static void refuse_all(struct engine *engine, struct call_list *calls)
+{
+    for (struct engine_call *call = calls->first; call != NULL; call = call->next)
+        engine_refuse(engine, call);
+}
+
+static void measure_commit(struct engine *engine, int64_t duration_ns)
+{
+    int bucket = 0;
+    while (bucket < ENGINE_COMMIT_BUCKET_COUNT && (double)duration_ns > engine_commit_bounds_s[bucket] * 1e9)
+        bucket++;
+    atomic_fetch_add_explicit(&engine->figures.commit_seconds_bucket[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->figures.commit_ns_total, (uint64_t)duration_ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->figures.batches_total, 1, memory_order_relaxed);
+    average_in(&engine->commit_ns, duration_ns);
+}
+
+/* Writes what was decided. True: it is on disk. False: the world is as it was before the batch. */
+static bool commit(struct engine *engine)
+{
+    if (engine->world.change_count == 0)
+        return true;
+    struct error error;
+    int64_t began_ns = clock_mono_ns();
+    if (store_commit(engine->store, &engine->world, &error) != ERR_NONE) {
+        world_rollback(&engine->world);
+        note_failure(engine, &error);
+        return false;
+    }
+    measure_commit(engine, clock_mono_ns() - began_ns);
+    publish_changes(engine);
+    world_accept(&engine->world);
+    return true;
+}
+
+static void note_no_memory(struct engine *engine)
+{
+    world_rollback(&engine->world);
+    log_error("engine", "out of memory while deciding a batch; the whole batch was refused and nothing was changed");
+}
+
+/* Calls whose time ran out while they waited leave the batch; they are answered with it. */
+static void drop_late(struct engine *engine, struct call_list *calls, struct call_list *late)
+{
+    int64_t now_ns = clock_mono_ns();
+    struct call_list kept = {0};
+    struct engine_call *call;
+    while ((call = call_list_take(calls)) != NULL) {
+        bool is_late = call->deadline_ns < now_ns;
+        if (is_late) {
+            engine_refuse(engine, call);
+            atomic_fetch_add_explicit(&engine->figures.refused_late_total, 1, memory_order_relaxed);
+        }
+        call_list_append(is_late ? late : &kept, call);
+    }
+    *calls = kept;
+}
+
+static bool decide_all(struct engine *engine, const struct call_list *calls)
+{
+    int64_t now_ms = clock_wall_ms();
+    for (struct engine_call *call = calls->first; call != NULL; call = call->next) {
+        if (!rules_decide(&engine->config.rules, &engine->world, &call->command, now_ms)) {
+            note_no_memory(engine);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool load_all(struct engine *engine, const struct call_list *calls)
+{
+    size_t count = 0;
+    for (struct engine_call *call = calls->first; call != NULL; call = call->next)
+        engine->commands[count++] = &call->command;
+    struct error error;
+    if (store_load(engine->store, &engine->world, engine->commands, count, &error) == ERR_NONE)
+        return true;
+    note_failure(engine, &error);
+    return false;
+}
+
+static void run_batch(struct engine *engine, struct call_list *calls)
+{
+    int64_t began_ns = clock_mono_ns();
+    atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
+    struct call_list late = {0};
+    drop_late(engine, calls, &late);
+    size_t count = calls->count;
+    world_begin(&engine->world);
+    bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
+    bool is_decided = is_open && load_all(engine, calls) && decide_all(engine, calls);
+    int64_t decided_ns = clock_mono_ns();
+    bool is_done = is_decided && commit(engine);
+    if (is_done && count > 0) {
+        atomic_fetch_add_explicit(&engine->figures.commands_total, count, memory_order_relaxed);
+        average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)count);
+    }
+    if (!is_done)
+        refuse_all(engine, calls);
+    atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
+    call_list_splice(calls, &late);
+    deliver(engine, calls);
+}
+
+/*
+ * What time alone does, in a transaction of its own, so that each step of a sale is published. One step a turn:
+ * what is left over is due at once in the next turn, and the line does not wait behind it.
+ */
+static void run_tick(struct engine *engine)
+{
+    struct call_list nobody = {0};
+    const struct rules *rules = &engine->config.rules;
+    int64_t now_ms = clock_wall_ms();
+    if (engine_state(engine) != ENGINE_SERVING || rules_next_tick_ms(rules, &engine->world) > now_ms)
+        return;
+    world_begin(&engine->world);
+    if (!rules_tick(rules, &engine->world, now_ms))
+        note_no_memory(engine);
+    else if (commit(engine))
+        deliver(engine, &nobody);
+}
+
+/* When the thread has to be up again though nobody calls. */
+static int64_t wake_at_ns(const struct engine *engine)
+{
+    int64_t now_ns = clock_mono_ns();
+    if (engine_state(engine) == ENGINE_FAILING)
+        return engine->probe_at_ns;
+    if (engine_state(engine) != ENGINE_SERVING)
+        return INT64_MAX;
+    int64_t next_ms = rules_next_tick_ms(&engine->config.rules, &engine->world);
+    int64_t wait_ms = next_ms == INT64_MAX ? INT64_MAX : next_ms - clock_wall_ms();
+    /* The wall clock may be set meanwhile: look again at least once a second. */
+    if (wait_ms > 1000)
+        wait_ms = 1000;
+    return wait_ms <= 0 ? now_ns : now_ns + wait_ms * NS_PER_MS;
+}
+
+static void *engine_main(void *argument)
+{
+    struct engine *engine = argument;
+    for (;;) {
+        struct call_list calls = line_take(&engine->line, wake_at_ns(engine));
+        if (engine_state(engine) == ENGINE_FAILING)
+            probe_store(engine);
+        run_tick(engine);
+        if (calls.count > 0)
+            run_batch(engine, &calls);
+        else if (atomic_load_explicit(&engine->is_stopping, memory_order_acquire))
+            return NULL;
+    }
+}
+
+/* --- life -------------------------------------------------------------------------------------------------- */
+
+enum err engine_create(const struct engine_config *config, struct store *store, struct engine **out,
+    struct error *error)
+{
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for the engine");
+    engine->config = *config;
+    engine->store = store;
+    struct map_key hash_key;
+    randombytes_buf(&hash_key, sizeof hash_key);
+    world_init(&engine->world, &hash_key);
+    line_init(&engine->line);
+    pthread_mutex_init(&engine->last_error_lock, NULL);
+    engine->commands = calloc(config->line_depth_max, sizeof(const struct command *));
+    enum err status = engine->commands == NULL
+        ? error_set(error, ERR_MEMORY, "no memory for a line of %zu commands; lower --line-depth-max",
+              config->line_depth_max)
+        : store_load(store, &engine->world, NULL, 0, error);
+    if (status != ERR_NONE) {
+        engine_destroy(engine);
+        return status;
+    }
+    *out = engine;
+    return ERR_NONE;
+}
+
+enum err engine_start(struct engine *engine, struct error *error)
+{
+    LIST_FOR_EACH(node, &engine->world.products)
+        publish_product(engine, CONTAINER_OF(node, struct product, node));
+    atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
+    engine->is_started = true;
+    if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
+        engine->is_started = false;
+        return error_set(error, ERR_MEMORY, "cannot start the engine thread; is the limit of processes reached?");
+    }
+    return ERR_NONE;
+}
+
+void engine_stop(struct engine *engine)
+{
+    if (!engine->is_started)
+        return;
+    move_to(engine, ENGINE_STOPPING);
+    atomic_store_explicit(&engine->is_stopping, true, memory_order_release);
+    line_close(&engine->line);
+    pthread_join(engine->thread, NULL);
+    engine->is_started = false;
+}
+
+void engine_destroy(struct engine *engine)
+{
+    ENSURE(!engine->is_started && engine->ports == NULL);
+    world_fini(&engine->world);
+    line_fini(&engine->line);
+    pthread_mutex_destroy(&engine->last_error_lock);
+    free(engine->commands);
+    free(engine);
+}
+
+void engine_stats(const struct engine *engine, struct engine_stats *stats)
+{
+    const struct engine_figures *figures = &engine->figures;
+    size_t depth = atomic_load_explicit(&engine->line.depth, memory_order_relaxed);
+    *stats = (struct engine_stats){
+        .commands_total = atomic_load_explicit(&figures->commands_total, memory_order_relaxed),
+        .batches_total = atomic_load_explicit(&figures->batches_total, memory_order_relaxed),
+        .commits_failed_total = atomic_load_explicit(&figures->commits_failed_total, memory_order_relaxed),
+        .refused_full_total = atomic_load_explicit(&figures->refused_full_total, memory_order_relaxed),
+        .refused_late_total = atomic_load_explicit(&figures->refused_late_total, memory_order_relaxed),
+        .refused_state_total = atomic_load_explicit(&figures->refused_state_total, memory_order_relaxed),
+        .commit_ns_total = atomic_load_explicit(&figures->commit_ns_total, memory_order_relaxed),
+        .line_depth = depth,
+        .product_count = atomic_load_explicit(&figures->product_count, memory_order_relaxed),
+        .expected_wait_ns = engine_expected_wait_ns(engine, depth),
+    };
+    for (int i = 0; i <= ENGINE_COMMIT_BUCKET_COUNT; i++)
+        stats->commit_seconds_bucket[i] =
+            atomic_load_explicit(&figures->commit_seconds_bucket[i], memory_order_relaxed);
+}

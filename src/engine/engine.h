@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: one thread that takes everything waiting in the line (the batch), lets the rules decide each command
+ * in order of arrival, has the store write all of it in one transaction, and only then lets the answers go.
+ *
+ * A net thread talks to it through a port of its own: it pushes calls, flushes them once a loop turn, and after a
+ * wake-up receives the answered calls and the pictures of sales that have changed. Pictures reach every port
+ * before any answer of the same batch leaves, and are looked at freshly for each request: who has seen an answer
+ * finds its effect on every thread.
+ *
+ * When a commit fails nothing is acknowledged: the world is rolled back and the whole batch is answered
+ * UNAVAILABLE. If nothing was written (disk full) the engine refuses at the door and tries the store until it
+ * works again; if the outcome is unknown (a flush failed) it halts for good: only a restart can tell what is on
+ * disk. Reads go on in both cases.
+ */
+#ifndef DOORBUSTER_ENGINE_ENGINE_H
+#define DOORBUSTER_ENGINE_ENGINE_H
+
+#include "core/command.h"
+#include "core/rules.h"
+#include "engine/sale_view.h"
+#include "store/store.h"
+
+struct engine;
+struct engine_port;
+
+struct engine_config {
+    struct rules rules;
+    size_t line_depth_max; /* commands waiting; also the largest batch */
+};
+
+enum engine_state {
+    ENGINE_SERVING,
+    ENGINE_FAILING,  /* the store cannot be written now; comes back by itself */
+    ENGINE_HALTED,   /* the outcome of a commit is unknown; needs a restart */
+    ENGINE_STOPPING, /* finishes what it has accepted */
+};
+
+/* "serving", ...: for people and metrics. */
+const char *engine_state_name(enum engine_state state);
+
+/* A command on its way through the line and back. The caller's memory; the engine's from push to on_done. */
+struct engine_call {
+    struct command command;
+    int64_t deadline_ns;                        /* clock_mono_ns: refused when it cannot be decided before */
+    void (*on_done)(struct engine_call *call);  /* on the port's thread, from engine_port_receive or _flush */
+    int retry_after_s;                          /* with UNAVAILABLE: when to come again */
+    struct engine_call *next;                   /* the engine's */
+    struct engine_port *port;                   /* the engine's */
+};
+
+/*
+ * Loads the world from the store, which must outlive the engine and is used by its thread alone from
+ * engine_start on.
+ */
+MUST_CHECK enum err engine_create(const struct engine_config *config, struct store *store, struct engine **engine,
+    struct error *error);
+
+/* All ports must be open. */
+MUST_CHECK enum err engine_start(struct engine *engine, struct error *error);
+
+/*
+ * Decides and writes what is in the line, delivers the answers and ends the thread. Ports can still receive; what
+ * is pushed from now on is refused.
+ */
+void engine_stop(struct engine *engine);
+
+/* Stopped or never started; all ports must be closed. */
+void engine_destroy(struct engine *engine);
+
+/* Any thread. */
+enum engine_state engine_state(const struct engine *engine);
+
+/* What went wrong last, while FAILING or HALTED: copies a sentence. Any thread. */
+void engine_last_error(struct engine *engine, struct error *error);
+
+/* --- a net thread's side ----------------------------------------------------------------------------------- */
+
+struct engine_port_events {
+    void (*wake)(void *context); /* on the engine's thread: something is there to receive; must not block */
+    /*
+     * On the port's thread: a picture has replaced another. `before` is NULL for a new product; `now->is_removed`
+     * when it is gone. Both are borrowed for the call.
+     */
+    void (*on_view)(const struct sale_view *before, const struct sale_view *now, void *context);
+    void *context;
+};
+
+/* Before engine_start. NULL when memory is out. Everything below is for the one thread that uses the port. */
+struct engine_port *engine_port_open(struct engine *engine, struct engine_port_events events);
+
+/* Nothing may be under way. */
+void engine_port_close(struct engine_port *port);
+
+/*
+ * Hands the call to the engine with the next flush. False: refused at once, because the line is full, the deadline
+ * cannot be kept, or the engine is not serving; the outcome is UNAVAILABLE, retry_after_s says when to come
+ * again, and on_done will not be called.
+ */
+MUST_CHECK bool engine_port_push(struct engine_port *port, struct engine_call *call);
+
+/* Sends what was pushed: once a loop turn, so that a crowd costs one lock. */
+void engine_port_flush(struct engine_port *port);
+
+/* After a wake-up: calls on_view for each new picture, then on_done for each answered call. */
+void engine_port_receive(struct engine_port *port);
+
+/* The latest picture of that product, or NULL; borrowed until control goes back to the loop. */
+const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku);
+
+/* --- figures ----------------------------------------------------------------------------------------------- */
+
+enum { ENGINE_COMMIT_BUCKET_COUNT = 10 };
+
+/* Upper bounds in seconds of the commit-time histogram; the last bucket of the figures is +Inf. */
+extern const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT];
+
+struct engine_stats {
+    uint64_t commands_total;       /* decided */
+    uint64_t batches_total;        /* committed */
+    uint64_t commits_failed_total;
+    uint64_t refused_full_total;   /* at the door: the line was full */
+    uint64_t refused_late_total;   /* the deadline could not be kept */
+    uint64_t refused_state_total;  /* the engine was not serving */
+    uint64_t commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT + 1]; /* not cumulative */
+    uint64_t commit_ns_total;
+    size_t line_depth;             /* now */
+    size_t product_count;          /* now */
+    int64_t expected_wait_ns;      /* of a command that comes now */
+};
+
+/* Any thread; each number is exact, the set is not one instant. */
+void engine_stats(const struct engine *engine, struct engine_stats *stats);
+
+#endif

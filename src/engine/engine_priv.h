@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What engine.c and port.c share. */
+#ifndef DOORBUSTER_ENGINE_ENGINE_PRIV_H
+#define DOORBUSTER_ENGINE_ENGINE_PRIV_H
+
+#include "engine/engine.h"
+#include "engine/line.h"
+
+/* What the engine leaves for a port. */
+struct mailbox {
+    pthread_mutex_t lock;
+    struct call_list answered;
+    struct sale_view **views; /* in order of making; the port takes over the references */
+    size_t view_count;
+    size_t view_size;
+    atomic_bool has_views;    /* view_count > 0, readable without the lock */
+};
+
+/* A picture that has come in and whose listeners have not been told yet. */
+struct view_event {
+    struct sale_view *before; /* NULL: none */
+    struct sale_view *now;
+};
+
+struct engine_port {
+    struct engine *engine;
+    struct engine_port_events events;
+    struct mailbox mailbox;      /* shared with the engine thread */
+    struct call_list pushed;     /* not flushed yet */
+    struct map views_by_sku;     /* struct sale_view, one reference each */
+    struct view_event *untold;
+    size_t untold_count;
+    size_t untold_size;
+    struct call_list delivery;   /* engine thread: answers of the present batch for this port */
+    struct engine_port *next;
+};
+
+/* Written by one thread at a time or added to atomically; read by anybody. */
+struct engine_figures {
+    atomic_uint_fast64_t commands_total;
+    atomic_uint_fast64_t batches_total;
+    atomic_uint_fast64_t commits_failed_total;
+    atomic_uint_fast64_t refused_full_total;
+    atomic_uint_fast64_t refused_late_total;
+    atomic_uint_fast64_t refused_state_total;
+    atomic_uint_fast64_t commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT + 1];
+    atomic_uint_fast64_t commit_ns_total;
+    atomic_size_t product_count;
+};
+
+struct engine {
+    struct engine_config config;
+    struct store *store;
+    struct world world;                 /* engine thread */
+    struct line line;
+    struct engine_port *ports;          /* fixed from engine_start on */
+    pthread_t thread;
+    bool is_started;
+    const struct command **commands;    /* the batch as the store wants it; line_depth_max places */
+    atomic_int state;                   /* enum engine_state */
+    atomic_bool is_stopping;            /* nothing more comes once the line is empty */
+    pthread_mutex_t last_error_lock;
+    struct error last_error;
+    int64_t probe_at_ns;                /* engine thread: while FAILING, when to try the store again */
+    atomic_int_fast64_t command_ns;     /* moving averages behind the expected wait */
+    atomic_int_fast64_t commit_ns;
+    atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */
+    struct engine_figures figures;
+};
+
+/* How long a command that comes now waits until it is answered, in nanoseconds. Any thread. */
+int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahead);
+
+/* Marks the call as refused: UNAVAILABLE, come again after the expected wait. */
+void engine_refuse(const struct engine *engine, struct engine_call *call);
+
+/* Leaves pictures and answers in the mailbox and wakes the port. Engine thread. */
+void engine_port_post_view(struct engine_port *port, struct sale_view *view);
+void engine_port_post_answers(struct engine_port *port);
+
+#endif

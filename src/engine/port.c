@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A net thread's door to the engine. The mailbox is the only part that two threads touch. has_views is raised
+ * under the mailbox lock before the engine delivers any answer of that batch; a thread that reads it as raised
+ * takes the pictures before it looks at one, which is what makes an effect visible everywhere once its answer is
+ * out.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "engine/engine_priv.h"
+
+enum { ARRAY_SIZE_FIRST = 16 };
+
+struct engine_port *engine_port_open(struct engine *engine, struct engine_port_events events)
+{
+    ENSURE(!engine->is_started);
+    struct engine_port *port = calloc(1, sizeof *port);
+    if (port == NULL)
+        return NULL;
+    port->engine = engine;
+    port->events = events;
+    pthread_mutex_init(&port->mailbox.lock, NULL);
+    map_init(&port->views_by_sku);
+    port->next = engine->ports;
+    engine->ports = port;
+    return port;
+}
+
+static void unlink_port(struct engine *engine, struct engine_port *port)
+{
+    struct engine_port **at = &engine->ports;
+    while (*at != port)
+        at = &(*at)->next;
+    *at = port->next;
+}
+
+void engine_port_close(struct engine_port *port)
+{
+    ENSURE(port->pushed.count == 0 && port->mailbox.answered.count == 0);
+    unlink_port(port->engine, port);
+    for (size_t i = 0; i < port->mailbox.view_count; i++)
+        sale_view_put(port->mailbox.views[i]);
+    for (size_t i = 0; i < port->untold_count; i++) {
+        sale_view_put(port->untold[i].now);
+        if (port->untold[i].before != NULL)
+            sale_view_put(port->untold[i].before);
+    }
+    size_t cursor = 0;
+    struct sale_view *view;
+    while ((view = map_next(&port->views_by_sku, &cursor)) != NULL)
+        sale_view_put(view);
+    map_fini(&port->views_by_sku);
+    free(port->mailbox.views);
+    free(port->untold);
+    pthread_mutex_destroy(&port->mailbox.lock);
+    free(port);
+}
+
+/* --- towards the engine ------------------------------------------------------------------------------------ */
+
+static void count(atomic_uint_fast64_t *figure)
+{
+    atomic_fetch_add_explicit(figure, 1, memory_order_relaxed);
+}
+
+bool engine_port_push(struct engine_port *port, struct engine_call *call)
+{
+    struct engine *engine = port->engine;
+    size_t ahead = atomic_load_explicit(&engine->line.depth, memory_order_relaxed) + port->pushed.count;
+    bool is_serving = atomic_load_explicit(&engine->state, memory_order_acquire) == ENGINE_SERVING;
+    if (!is_serving) {
+        count(&engine->figures.refused_state_total);
+    } else if (ahead >= engine->config.line_depth_max) {
+        count(&engine->figures.refused_full_total);
+    } else if (clock_mono_ns() + engine_expected_wait_ns(engine, ahead) > call->deadline_ns) {
+        count(&engine->figures.refused_late_total);
+    } else {
+        call->port = port;
+        call_list_append(&port->pushed, call);
+        return true;
+    }
+    engine_refuse(engine, call);
+    return false;
+}
+
+void engine_port_flush(struct engine_port *port)
+{
+    if (port->pushed.count == 0 || line_append(&port->engine->line, &port->pushed))
+        return;
+    /* The engine has ended between push and flush. */
+    struct engine_call *call;
+    while ((call = call_list_take(&port->pushed)) != NULL) {
+        engine_refuse(port->engine, call);
+        call->on_done(call);
+    }
+}
+
+/* --- from the engine: its thread --------------------------------------------------------------------------- */
+
+static bool make_room(void **array, size_t *size, size_t count_now, size_t item_size)
+{
+    if (count_now < *size)
+        return true;
+    size_t more = *size == 0 ? ARRAY_SIZE_FIRST : *size * 2;
+    void *grown = realloc(*array, more * item_size);
+    if (grown == NULL)
+        return false;
+    *array = grown;
+    *size = more;
+    return true;
+}
+
+void engine_port_post_view(struct engine_port *port, struct sale_view *view)
+{
+    struct mailbox *mailbox = &port->mailbox;
+    pthread_mutex_lock(&mailbox->lock);
+    bool has_room =
+        make_room((void **)&mailbox->views, &mailbox->view_size, mailbox->view_count, sizeof *mailbox->views);
+    /* Without this picture the thread would answer from an old one for ever. */
+    ENSURE(has_room);
+    mailbox->views[mailbox->view_count++] = sale_view_get(view);
+    atomic_store_explicit(&mailbox->has_views, true, memory_order_release);
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
+void engine_port_post_answers(struct engine_port *port)
+{
+    pthread_mutex_lock(&port->mailbox.lock);
+    call_list_splice(&port->mailbox.answered, &port->delivery);
+    pthread_mutex_unlock(&port->mailbox.lock);
+    port->events.wake(port->events.context);
+}
+
+/* --- from the engine: the port's thread -------------------------------------------------------------------- */
+
+static bool view_has_sku(const void *value, const void *key)
+{
+    return slice_eq(((const struct sale_view *)value)->sku, *(const struct slice *)key);
+}
+
+/* Puts a picture in the place of the one before and remembers to tell. Takes over the reference. */
+static void take_view(struct engine_port *port, struct sale_view *view)
+{
+    struct sale_view *before = map_get(&port->views_by_sku, view->sku_hash, view_has_sku, &view->sku);
+    if (before != NULL)
+        (void)map_remove(&port->views_by_sku, view->sku_hash, before);
+    if (!view->is_removed) {
+        bool is_put = map_put(&port->views_by_sku, view->sku_hash, sale_view_get(view));
+        ENSURE(is_put);
+    }
+    bool has_room =
+        make_room((void **)&port->untold, &port->untold_size, port->untold_count, sizeof *port->untold);
+    ENSURE(has_room);
+    port->untold[port->untold_count++] = (struct view_event){.before = before, .now = view};
+}
+
+static void take_views(struct engine_port *port)
+{
+    struct mailbox *mailbox = &port->mailbox;
+    if (!atomic_load_explicit(&mailbox->has_views, memory_order_acquire))
+        return;
+    pthread_mutex_lock(&mailbox->lock);
+    for (size_t i = 0; i < mailbox->view_count; i++)
+        take_view(port, mailbox->views[i]);
+    mailbox->view_count = 0;
+    atomic_store_explicit(&mailbox->has_views, false, memory_order_relaxed);
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
+static void tell(struct engine_port *port, struct view_event event)
+{
+    port->events.on_view(event.before, event.now, port->events.context);
+    sale_view_put(event.now);
+    if (event.before != NULL)
+        sale_view_put(event.before);
+}
+
+void engine_port_receive(struct engine_port *port)
+{
+    take_views(port);
+    pthread_mutex_lock(&port->mailbox.lock);
+    struct call_list answered = port->mailbox.answered;
+    port->mailbox.answered = (struct call_list){0};
+    pthread_mutex_unlock(&port->mailbox.lock);
+    /* A listener may look at a picture and so bring in more: the count is looked at each time round. */
+    for (size_t i = 0; i < port->untold_count; i++)
+        tell(port, port->untold[i]);
+    port->untold_count = 0;
+    struct engine_call *call;
+    while ((call = call_list_take(&answered)) != NULL)
+        call->on_done(call);
+}
+
+const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku)
+{
+    take_views(port);
+    uint64_t hash = map_hash(&port->engine->world.hash_key, sku);
+    return map_get(&port->views_by_sku, hash, view_has_sku, &sku);
+}

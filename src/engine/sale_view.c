@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/sale_view.h"
+
+#include <stdlib.h>
+
+struct sale_view *sale_view_create(const struct product *product)
+{
+    struct slice name = product->values.name;
+    struct sale_view *view = malloc(sizeof *view + product->sku.len + name.len);
+    if (view == NULL)
+        return NULL;
+    char *text = (char *)(view + 1);
+    memcpy(text, product->sku.base, product->sku.len);
+    memcpy(text + product->sku.len, name.base, name.len);
+    atomic_init(&view->reference_count, 1);
+    view->sku_hash = product->sku_hash;
+    view->sku = slice_make(text, product->sku.len);
+    view->values = product->values;
+    view->values.name = slice_make(text + product->sku.len, name.len);
+    view->is_removed = product->is_removed;
+    return view;
+}
+
+struct sale_view *sale_view_get(struct sale_view *view)
+{
+    atomic_fetch_add_explicit(&view->reference_count, 1, memory_order_relaxed);
+    return view;
+}
+
+void sale_view_put(struct sale_view *view)
+{
+    if (atomic_fetch_sub_explicit(&view->reference_count, 1, memory_order_acq_rel) == 1)
+        free(view);
+}
+
+bool sale_view_refuses(const struct sale_view *view, bool says_sold_out, int64_t now_ms, enum result *result)
+{
+    *result = RESULT_SALE_NOT_ACTIVE;
+    if (view == NULL)
+        return true;
+    switch (view->values.state) {
+    case SALE_UPCOMING:
+        return now_ms < view->values.start_ms;
+    case SALE_ENDED:
+        if (says_sold_out && view->values.end_reason == END_SOLD_OUT)
+            *result = RESULT_SOLD_OUT;
+        return true;
+    case SALE_ACTIVE:
+        break;
+    }
+    return false;
+}
