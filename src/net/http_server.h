@@ -69,8 +69,8 @@ struct http_config {
     const struct http_route *routes; /* the first that matches wins; must outlive the server */
     size_t route_count;
     /*
-     * Writes the body of a reply that no handler made (400, 404, 408, 413, 431, 503) as JSON into memory of the
-     * caller; `message` is a sentence for people. `request` is NULL when it could not be read.
+     * Writes the body of a reply that no handler made (400, 404, 408, 413, 417, 431, 503) as JSON into memory of
+     * the caller; `message` is a sentence for people. `request` is NULL when it could not be read. NULL: no body.
      */
     void (*render_error)(int status, const char *message, const struct http_request *request, struct strbuf *body);
     /* Called for a request that no route matches; NULL: 404 through render_error. Same duties as a handler. */
@@ -83,14 +83,15 @@ struct http_config {
     void (*on_turn_end)(void *context);
     void *on_turn_end_context;
 
-    size_t head_bytes_max;       /* 16 KiB */
+    size_t head_bytes_max;       /* 16 KiB; at most 32 KiB */
     size_t body_bytes_max;       /* 1 MiB */
+    size_t input_bytes_max;      /* 64 MiB: of requests over 4 KiB not yet answered, in all; beyond: 503 */
     size_t request_arena_bytes;  /* 4 KiB */
-    size_t connection_count_max; /* beyond: 503 and close */
-    int64_t head_timeout_ms;     /* from the first byte (or the connection's start) to the end of the head */
-    int64_t body_timeout_ms;     /* from the end of the head to the end of the body */
-    int64_t idle_timeout_ms;     /* between requests */
-    int64_t write_timeout_ms;    /* until the client has taken a reply */
+    size_t connection_count_max; /* 65,536; beyond: 503 and close */
+    int64_t head_timeout_ms;     /* 10 s, from the first byte (or the connection's start) to the end of the head */
+    int64_t body_timeout_ms;     /* 30 s, from the end of the head to the end of the body */
+    int64_t idle_timeout_ms;     /* 75 s, between requests */
+    int64_t write_timeout_ms;    /* 10 s, until the client has taken a reply */
 };
 
 struct http_server;
@@ -98,7 +99,10 @@ struct http_server;
 /* A configuration with the defaults in the comments above and no routes. */
 void http_config_init(struct http_config *config);
 
-/* Serves on `loop`, which stays the caller's; the configuration is copied. NULL when memory is out. */
+/*
+ * Serves on `loop`, which stays the caller's; the configuration is copied. NULL when memory is out. From now on the
+ * process ignores SIGPIPE.
+ */
 struct http_server *http_server_create(uv_loop_t *loop, const struct http_config *config);
 
 /* Takes over a connected, non-blocking TCP socket (closes it in every case of error). */
@@ -106,11 +110,15 @@ void http_server_adopt(struct http_server *server, int fd);
 
 /*
  * Stops being available: idle connections are closed, the others after their present reply (which carries
- * "connection: close"). on_drained is called when the last one has gone; streams are ended at once.
+ * "connection: close"). on_drained is called when the last one has gone (before this returns, when there is none);
+ * streams are ended at once. Connections adopted from now on are refused with 503.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *context), void *context);
 
-/* Closes whatever is left at once and frees everything; the loop must then be run until it has no handles. */
+/*
+ * Closes whatever is left at once and frees everything; the loop must then be run until it has no handles. Streams
+ * get their on_closed before this returns. Requests not yet answered are gone too and must not be answered any more.
+ */
 void http_server_destroy(struct http_server *server);
 
 struct http_server_stats {
