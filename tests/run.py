@@ -100,7 +100,7 @@ def build(kind, targets=()):
         status, log = run(f"{kind}-setup.log", setup, compiler)
         if status != 0:
             raise Failed(f"{kind}: configure", tail(log), reproduce)
-    status, log = run(f"{kind}-build.log", ["ninja", "-C", directory, *targets], compiler)
+    status, log = run(f"{kind}-build.log", ["ninja", "-k", "0", "-C", directory, *targets], compiler)
     if status != 0:
         raise Failed(f"{kind}: build", tail(log), reproduce)
     return ROOT / directory
