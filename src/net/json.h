@@ -35,6 +35,9 @@ bool json_next_member(const struct json *object, void **cursor, struct slice *na
 size_t json_item_count(const struct json *array);
 const struct json *json_item(const struct json *array, size_t index);
 
+/* False when it is neither true nor false (NULL included). */
+bool json_bool(const struct json *value, bool *is_true);
+
 /* False when it is no string. May contain NUL. */
 bool json_text(const struct json *value, struct slice *text);
 
