@@ -50,10 +50,15 @@ CREATE TABLE idempotency_keys (
     created_at   INTEGER NOT NULL
 );
 
--- The next id to give out. Outlives deleted rows, so that a purchase number stays unique for ever.
+-- Keeps ids from being given out twice, so that a purchase number stays unique for ever: every id that was ever
+-- used is below next_value or stands in the table. It is raised in the transaction that deletes rows at or above
+-- it, and only then; the next id to give out is the larger of next_value and the table's largest id + 1.
 CREATE TABLE sequences (
     name       TEXT PRIMARY KEY,
     next_value INTEGER NOT NULL CHECK (next_value >= 1)
 ) WITHOUT ROWID;
 
 INSERT INTO sequences (name, next_value) VALUES ('products', 1), ('purchases', 1), ('idempotency_keys', 1);
+
+PRAGMA application_id = 1145197396; -- "DBST"
+PRAGMA user_version = 1;

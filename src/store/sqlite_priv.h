@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the embedded store share. Not for other modules; tests may look. */
+#ifndef DOORBUSTER_STORE_SQLITE_PRIV_H
+#define DOORBUSTER_STORE_SQLITE_PRIV_H
+
+#include <sqlite3.h>
+
+#include "store/file_lock.h"
+#include "store/purchase_index.h"
+#include "store/sqlite.h"
+
+/* --- sqlite_schema.c: the file, and what its tables look like ------------------------------------------- */
+
+enum { SCHEMA_VERSION = 1, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
+
+/* Brings the tables from `version` - 1 to `version`; its last statement sets user_version. */
+struct schema_step {
+    int version;
+    const char *sql;
+};
+
+/* schema/sqlite_001.sql and so on. */
+extern const char sqlite_001_sql[];
+
+enum schema_file {
+    SCHEMA_FILE_ABSENT,
+    SCHEMA_FILE_EMPTY,
+    SCHEMA_FILE_STORE
+};
+
+/* Says what is at `path` without changing anything. ERR_CORRUPT: something that is no doorbuster store. No
+ * connection of this process may be open on the file: looking would drop its locks. */
+MUST_CHECK enum err schema_look(const char *path, enum schema_file *file, struct error *error);
+
+/* Runs those steps that the file does not have yet, one transaction each. A step that fails leaves the
+ * version before it. ERR_NEWER: the file is beyond the last step. */
+MUST_CHECK enum err schema_bring_up(sqlite3 *db, const char *path, const struct schema_step *steps,
+    size_t count, struct error *error);
+
+/* Opens the writer's connection to a file that schema_look has seen, with all settings, tables up to date and
+ * looked over for damage. NULL and the file as it was in case of error. */
+MUST_CHECK enum err schema_open(const char *path, enum schema_file file, sqlite3 **db, struct error *error);
+
+/* Fills *error from what SQLite says. `what` completes "cannot ...". Returns the code, never ERR_NONE. */
+enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what, struct error *error);
+
+/* --- sqlite_wal.c: how far the log is committed, and its return to the file ----------------------------- */
+
+enum { WAL_SALT_BYTES = 8 };
+
+struct wal {
+    sqlite3 *db;                         /* the writer's connection */
+    const char *path;
+    int64_t frames;                      /* frames up to and with the last commit */
+    unsigned char salt[WAL_SALT_BYTES];  /* of the log's present round; zeros while there is no log */
+    bool is_known;                       /* frames and salt are right */
+    int64_t checkpoint_frames;           /* length that a round should have; tests make it shorter */
+    int64_t checkpoint_at;               /* frames from which the next checkpoint is tried */
+};
+
+/* Takes stock of the log and brings what is in it into the file. A checkpoint that fails is logged. */
+void wal_init(struct wal *wal, sqlite3 *db, const char *path);
+
+/* After each successful commit. */
+void wal_committed(struct wal *wal);
+
+/* After a COMMIT that failed and its rollback: is it certain that the failed transaction cannot come back? */
+MUST_CHECK bool wal_is_as_committed(struct wal *wal);
+
+/* --- sqlite_write.c: one transaction -------------------------------------------------------------------- */
+
+enum statement {
+    STATEMENT_BEGIN,
+    STATEMENT_COMMIT,
+    STATEMENT_ROLLBACK,
+    STATEMENT_PRODUCT_ADD,
+    STATEMENT_PRODUCT_SET,
+    STATEMENT_PRODUCT_REMOVE,
+    STATEMENT_PURCHASE_ADD,
+    STATEMENT_PURCHASES_CLEAR,
+    STATEMENT_KEY_ADD,
+    STATEMENT_KEY_REMOVE,
+    STATEMENT_SEQUENCE_SET,
+    STATEMENT_SEQUENCE_MOVE,
+    STATEMENT_COUNT
+};
+
+enum sequence {
+    SEQUENCE_PRODUCTS,
+    SEQUENCE_PURCHASES,
+    SEQUENCE_KEYS,
+    SEQUENCE_COUNT
+};
+
+extern const struct slice sequence_names[SEQUENCE_COUNT];
+
+struct sqlite_store {
+    struct store base;
+    char *path;                    /* absolute, links resolved */
+    struct file_lock lock;
+    sqlite3 *db;                   /* the writer's connection: engine thread only */
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+    struct wal wal;
+    struct purchase_index index;
+    int64_t next_stored[SEQUENCE_COUNT]; /* sequences.next_value as committed */
+    uint64_t *hashes;              /* of the batch's purchases, in order */
+    size_t hashes_size;
+    bool is_broken;                /* a commit's outcome is unknown: nothing is written any more */
+};
+
+/* Prepares all statements. */
+MUST_CHECK enum err write_init(struct sqlite_store *store, struct error *error);
+void write_fini(struct sqlite_store *store);
+
+/* store_commit and store_probe. */
+MUST_CHECK enum err write_commit(struct store *base, const struct world *world, struct error *error);
+MUST_CHECK enum err write_probe(struct store *base, struct error *error);
+
+/* --- sqlite_load.c -------------------------------------------------------------------------------------- */
+
+/* store_load. After an error the world holds part of the store and is of no use. */
+MUST_CHECK enum err load_world(struct store *base, struct world *world, const struct command *const *commands,
+    size_t count, struct error *error);
+
+/* --- sqlite_reader.c ------------------------------------------------------------------------------------ */
+
+MUST_CHECK enum err reader_open(struct store *base, struct store_reader **reader, struct error *error);
+MUST_CHECK enum err reader_purchase(struct store_reader *base, struct slice sku, struct slice user,
+    struct purchase_row *row, bool *is_found, struct error *error);
+void reader_close(struct store_reader *base);
+
+/* Text for a statement that is reset before `text` goes away. */
+void bind_text(sqlite3_stmt *statement, int at, struct slice text);
+void bind_i64(sqlite3_stmt *statement, int at, int64_t value);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Readers: a read-only connection each, used by one thread. The index of purchases proposes rows, the row
+ * decides. A purchase is in the index before its commit returns, and each look begins a new snapshot, so what
+ * was committed before the call is found.
+ */
+#include "store/sqlite_priv.h"
+
+#include <stdlib.h>
+
+#include "base/ensure.h"
+
+/* Readers wait for nobody, except while the log of a crashed store is recovered. */
+enum { READ_BUSY_TIMEOUT_MS = 2000 };
+
+struct sqlite_reader {
+    struct store_reader base;
+    sqlite3 *db;
+    sqlite3_stmt *purchase;
+};
+
+static const char purchase_text[] =
+    "SELECT purchases.purchased_at FROM purchases JOIN products ON products.id = purchases.product_id"
+    " WHERE purchases.id = ?1 AND purchases.user_id = ?2 AND products.sku = ?3";
+
+static int open_connection(struct sqlite_reader *reader, const char *path)
+{
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int rc = sqlite3_open_v2(path, &reader->db, flags, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_busy_timeout(reader->db, READ_BUSY_TIMEOUT_MS);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v3(reader->db, purchase_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->purchase,
+            NULL);
+    return rc;
+}
+
+enum err reader_open(struct store *base, struct store_reader **reader_out, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    struct sqlite_reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for a reader");
+    reader->base.store = base;
+    int rc = open_connection(reader, store->path);
+    if (rc != SQLITE_OK) {
+        enum err err = sqlite_failure(reader->db, rc, store->path, "open for reading", error);
+        reader_close(&reader->base);
+        return err;
+    }
+    *reader_out = &reader->base;
+    return ERR_NONE;
+}
+
+/* SQLITE_ROW: that row is the user's; SQLITE_DONE: it is not. */
+static int look_at_row(struct sqlite_reader *reader, int64_t id, struct slice sku, struct slice user,
+    struct purchase_row *row)
+{
+    sqlite3_stmt *statement = reader->purchase;
+    bind_i64(statement, 1, id);
+    bind_text(statement, 2, user);
+    bind_text(statement, 3, sku);
+    int rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW)
+        *row = (struct purchase_row){.id = id, .purchased_ms = sqlite3_column_int64(statement, 0)};
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+enum err reader_purchase(struct store_reader *base, struct slice sku, struct slice user,
+    struct purchase_row *row, bool *is_found, struct error *error)
+{
+    struct sqlite_reader *reader = (struct sqlite_reader *)base;
+    struct sqlite_store *store = (struct sqlite_store *)base->store;
+    *is_found = false;
+    if (sku.len > SKU_LEN_MAX || user.len > USER_LEN_MAX)
+        return ERR_NONE;
+    uint64_t hash = purchase_index_hash(&store->index, sku, user);
+    int64_t id = INT64_MAX;
+    while (!*is_found && (id = purchase_index_find(&store->index, hash, id)) != 0) {
+        int rc = look_at_row(reader, id, sku, user, row);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+            return sqlite_failure(reader->db, rc, store->path, "read from", error);
+        *is_found = rc == SQLITE_ROW;
+    }
+    return ERR_NONE;
+}
+
+void reader_close(struct store_reader *base)
+{
+    struct sqlite_reader *reader = (struct sqlite_reader *)base;
+    (void)sqlite3_finalize(reader->purchase);
+    int rc = sqlite3_close(reader->db);
+    ENSURE(rc == SQLITE_OK);
+    free(reader);
+}
