@@ -310,8 +310,11 @@ static void on_product_done(struct engine_call *call)
     case RESULT_PRODUCT_NOT_FOUND:
         reply_unknown_product(request, command->sku);
         break;
-    case RESULT_SALE_NOT_MODIFIABLE:
-        reply_not_modifiable(request, command->sku, (enum sale_state)command->outcome.state);
+    case RESULT_SALE_IS_ACTIVE:
+        reply_not_modifiable(request, command->sku, SALE_ACTIVE);
+        break;
+    case RESULT_SALE_HAS_ENDED:
+        reply_not_modifiable(request, command->sku, SALE_ENDED);
         break;
     default:
         reply_result(request, command->outcome.result, call->retry_after_s);

@@ -20,11 +20,10 @@ static size_t bucket_index(uint64_t value)
         return (size_t)value;
     unsigned top_bit = 63 - (unsigned)__builtin_clzll(value);
     unsigned shift = top_bit - HIST_STEPS_BITS;
-    size_t index = ((size_t)shift << HIST_STEPS_BITS) + (size_t)(value >> shift);
-    return index < HIST_BUCKET_COUNT ? index : HIST_BUCKET_COUNT - 1;
+    return ((size_t)shift << HIST_STEPS_BITS) + (size_t)(value >> shift);
 }
 
-/* The largest value that falls into the bucket. */
+/* The largest value that falls into the bucket; for the last one the shift overflows to 0, which is right. */
 static uint64_t bucket_upper(size_t index)
 {
     if (index < STEPS)
@@ -61,7 +60,8 @@ uint64_t hist_percentile_ns(const struct hist *hist, double percent)
 {
     if (hist->count == 0)
         return 0;
-    uint64_t rank = (uint64_t)ceil(percent / 100.0 * (double)hist->count);
+    /* In this order: 99.9 / 100 * 1000 is a little more than 999 in binary, and would make rank 1000. */
+    uint64_t rank = (uint64_t)ceil(percent * (double)hist->count / 100.0);
     uint64_t seen = 0;
     for (size_t i = 0; i < HIST_BUCKET_COUNT; i++) {
         seen += hist->buckets[i];

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { HIST_STEPS_BITS = 6, HIST_BUCKET_COUNT = (64 - HIST_STEPS_BITS) << HIST_STEPS_BITS };
+enum { HIST_STEPS_BITS = 6, HIST_BUCKET_COUNT = (65 - HIST_STEPS_BITS) << HIST_STEPS_BITS };
 
 struct hist {
     uint64_t buckets[HIST_BUCKET_COUNT];

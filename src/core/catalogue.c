@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/catalogue.h"
 
+#include "base/ensure.h"
+
 /* The values with what the command names put in. */
 static struct product_values merge(struct product_values values, const struct product_fields *fields)
 {
@@ -68,8 +70,7 @@ bool catalogue_update(struct world *world, struct command *command, int64_t now_
     }
     outcome->time_ms = product->values.created_ms;
     if (product->values.state != SALE_UPCOMING) {
-        outcome->result = RESULT_SALE_NOT_MODIFIABLE;
-        outcome->state = (int)product->values.state;
+        outcome->result = product->values.state == SALE_ACTIVE ? RESULT_SALE_IS_ACTIVE : RESULT_SALE_HAS_ENDED;
         return true;
     }
     struct product_values values = merge(product->values, fields);
@@ -84,6 +85,7 @@ bool catalogue_update(struct world *world, struct command *command, int64_t now_
 bool catalogue_patch(struct world *world, struct command *command, int64_t now_ms)
 {
     struct outcome *outcome = &command->outcome;
+    ENSURE((command->product.present & ~(unsigned)(FIELD_PRICE | FIELD_PER_USER_LIMIT)) == 0);
     struct product *product = world_product(world, command->sku);
     if (product == NULL) {
         outcome->result = RESULT_PRODUCT_NOT_FOUND;

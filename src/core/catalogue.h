@@ -13,14 +13,14 @@
 bool catalogue_create(struct world *world, struct command *command, int64_t now_ms);
 
 /*
- * Changes what is named and starts afresh, only while UPCOMING (SALE_NOT_MODIFIABLE). Nothing named: nothing
- * changes. An unknown product is made when all required fields are there, else PRODUCT_NOT_FOUND.
+ * Changes what is named and starts afresh, only while UPCOMING (else SALE_IS_ACTIVE or SALE_HAS_ENDED). Nothing
+ * named: nothing changes. An unknown product is made when all required fields are there, else PRODUCT_NOT_FOUND.
  */
 bool catalogue_update(struct world *world, struct command *command, int64_t now_ms);
 
 /*
- * Changes price or per-user limit at any time, and nothing else. The limit is not lowered once units have been sold
- * (LIMIT_BELOW_SOLD), so that no past purchase ever stands above it.
+ * Changes price or per-user limit at any time, and nothing else: no other field may be named. The limit is not
+ * lowered once units have been sold (LIMIT_BELOW_SOLD), so that no past purchase ever stands above it.
  */
 bool catalogue_patch(struct world *world, struct command *command, int64_t now_ms);
 

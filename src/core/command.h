@@ -60,7 +60,6 @@ struct outcome {
     enum result result;
     int64_t number;  /* PURCHASE: purchase id; else 0 */
     int64_t time_ms; /* PURCHASE: purchased at; CREATE, UPDATE, PATCH: the product's creation time */
-    int state;       /* SALE_NOT_MODIFIABLE: the enum sale_state that stands in the way */
     bool is_replay;  /* this is the stored answer to an earlier request with the same key */
 };
 

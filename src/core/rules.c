@@ -19,8 +19,7 @@ static bool decide_by_kind(const struct rules *rules, struct world *world, struc
     case COMMAND_PRODUCT_DELETE:
         return catalogue_delete(world, command);
     }
-    ENSURE(!"a command of a kind that exists");
-    return false;
+    ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }
 
 static void answer_again(const struct world *world, const struct key_record *record, struct command *command)

@@ -46,13 +46,19 @@ bool end_reason_from_name(struct slice name, enum end_reason *reason)
 
 /* --- memory of entities ------------------------------------------------------------------------------------ */
 
+/* An empty slice may have no base, which memcpy does not allow. */
+static void copy_text(char *to, struct slice text)
+{
+    if (text.len > 0)
+        memcpy(to, text.base, text.len);
+}
+
 static bool slice_dup(struct slice text, struct slice *copy)
 {
     char *base = malloc(text.len + 1);
     if (base == NULL)
         return false;
-    if (text.len > 0)
-        memcpy(base, text.base, text.len);
+    copy_text(base, text);
     base[text.len] = '\0';
     *copy = slice_make(base, text.len);
     return true;
@@ -264,7 +270,7 @@ static struct buyer *buyer_take(const struct world *world, struct product *produ
     buyer->hash = hash;
     buyer->count = 0;
     buyer->user_len = (uint16_t)user.len;
-    memcpy(buyer->user, user.base, user.len);
+    copy_text(buyer->user, user);
     if (!map_put(&product->buyers, hash, buyer)) {
         free(buyer);
         return NULL;
@@ -311,8 +317,8 @@ static struct key_record *key_new(const struct world *world, struct slice scope,
     if (record == NULL)
         return NULL;
     char *text = (char *)(record + 1);
-    memcpy(text, scope.base, scope.len);
-    memcpy(text + scope.len, key.base, key.len);
+    copy_text(text, scope);
+    copy_text(text + scope.len, key);
     record->scope = slice_make(text, scope.len);
     record->key = slice_make(text + scope.len, key.len);
     record->hash = map_hash(&world->hash_key, key);

@@ -156,9 +156,9 @@ static void deliver(struct engine *engine, struct call_list *calls)
     struct engine_call *call;
     while ((call = call_list_take(calls)) != NULL)
         call_list_append(&call->port->delivery, call);
+    /* A port that has taken its pictures already, to look at one, still has to tell its listeners. */
     for (struct engine_port *port = engine->ports; port != NULL; port = port->next) {
-        bool has_views = atomic_load_explicit(&port->mailbox.has_views, memory_order_relaxed);
-        if (port->delivery.count > 0 || has_views)
+        if (port->delivery.count > 0 || port->is_wake_due)
             engine_port_post_answers(port);
     }
 }
@@ -245,23 +245,28 @@ static bool load_all(struct engine *engine, const struct call_list *calls)
     return false;
 }
 
+/* Decides and writes a batch of at least one call. False: nothing of it has happened. */
+static bool decide_and_write(struct engine *engine, const struct call_list *calls, int64_t began_ns)
+{
+    bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
+    world_begin(&engine->world);
+    if (!is_open || !load_all(engine, calls) || !decide_all(engine, calls))
+        return false;
+    int64_t decided_ns = clock_mono_ns();
+    if (!commit(engine))
+        return false;
+    atomic_fetch_add_explicit(&engine->figures.commands_total, calls->count, memory_order_relaxed);
+    average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)calls->count);
+    return true;
+}
+
 static void run_batch(struct engine *engine, struct call_list *calls)
 {
     int64_t began_ns = clock_mono_ns();
     atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
     struct call_list late = {0};
     drop_late(engine, calls, &late);
-    size_t count = calls->count;
-    world_begin(&engine->world);
-    bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
-    bool is_decided = is_open && load_all(engine, calls) && decide_all(engine, calls);
-    int64_t decided_ns = clock_mono_ns();
-    bool is_done = is_decided && commit(engine);
-    if (is_done && count > 0) {
-        atomic_fetch_add_explicit(&engine->figures.commands_total, count, memory_order_relaxed);
-        average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)count);
-    }
-    if (!is_done)
+    if (calls->count > 0 && !decide_and_write(engine, calls, began_ns))
         refuse_all(engine, calls);
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
     call_list_splice(calls, &late);
@@ -279,11 +284,13 @@ static void run_tick(struct engine *engine)
     int64_t now_ms = clock_wall_ms();
     if (engine_state(engine) != ENGINE_SERVING || rules_next_tick_ms(rules, &engine->world) > now_ms)
         return;
+    atomic_store_explicit(&engine->batch_began_ns, clock_mono_ns(), memory_order_relaxed);
     world_begin(&engine->world);
     if (!rules_tick(rules, &engine->world, now_ms))
         note_no_memory(engine);
     else if (commit(engine))
         deliver(engine, &nobody);
+    atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
 }
 
 /* When the thread has to be up again though nobody calls. */
@@ -305,16 +312,15 @@ static int64_t wake_at_ns(const struct engine *engine)
 static void *engine_main(void *argument)
 {
     struct engine *engine = argument;
-    for (;;) {
-        struct call_list calls = line_take(&engine->line, wake_at_ns(engine));
+    struct call_list calls;
+    while (line_take(&engine->line, wake_at_ns(engine), &calls)) {
         if (engine_state(engine) == ENGINE_FAILING)
             probe_store(engine);
         run_tick(engine);
         if (calls.count > 0)
             run_batch(engine, &calls);
-        else if (atomic_load_explicit(&engine->is_stopping, memory_order_acquire))
-            return NULL;
     }
+    return NULL;
 }
 
 /* --- life -------------------------------------------------------------------------------------------------- */
@@ -330,7 +336,7 @@ enum err engine_create(const struct engine_config *config, struct store *store, 
     struct map_key hash_key;
     randombytes_buf(&hash_key, sizeof hash_key);
     world_init(&engine->world, &hash_key);
-    line_init(&engine->line);
+    line_init(&engine->line, config->line_depth_max);
     pthread_mutex_init(&engine->last_error_lock, NULL);
     engine->commands = calloc(config->line_depth_max, sizeof(const struct command *));
     enum err status = engine->commands == NULL
@@ -363,7 +369,6 @@ void engine_stop(struct engine *engine)
     if (!engine->is_started)
         return;
     move_to(engine, ENGINE_STOPPING);
-    atomic_store_explicit(&engine->is_stopping, true, memory_order_release);
     line_close(&engine->line);
     pthread_join(engine->thread, NULL);
     engine->is_started = false;

@@ -32,6 +32,7 @@ struct engine_port {
     size_t untold_count;
     size_t untold_size;
     struct call_list delivery;   /* engine thread: answers of the present batch for this port */
+    bool is_wake_due;            /* engine thread: something was left in the mailbox since the last wake-up */
     struct engine_port *next;
 };
 
@@ -58,7 +59,6 @@ struct engine {
     bool is_started;
     const struct command **commands;    /* the batch as the store wants it; line_depth_max places */
     atomic_int state;                   /* enum engine_state */
-    atomic_bool is_stopping;            /* nothing more comes once the line is empty */
     pthread_mutex_t last_error_lock;
     struct error last_error;
     int64_t probe_at_ns;                /* engine thread: while FAILING, when to try the store again */

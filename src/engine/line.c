@@ -44,9 +44,9 @@ void call_list_splice(struct call_list *list, struct call_list *more)
     *more = (struct call_list){0};
 }
 
-void line_init(struct line *line)
+void line_init(struct line *line, size_t depth_max)
 {
-    *line = (struct line){0};
+    *line = (struct line){.depth_max = depth_max};
     pthread_mutex_init(&line->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -62,18 +62,20 @@ void line_fini(struct line *line)
     pthread_mutex_destroy(&line->lock);
 }
 
-bool line_append(struct line *line, struct call_list *calls)
+void line_append(struct line *line, struct call_list *calls)
 {
     pthread_mutex_lock(&line->lock);
     bool was_empty = line->waiting.count == 0;
-    bool is_open = !line->is_closed;
-    if (is_open)
+    size_t room = line->is_closed ? 0 : line->depth_max - line->waiting.count;
+    if (calls->count <= room)
         call_list_splice(&line->waiting, calls);
+    for (; room > 0 && calls->count > 0; room--)
+        call_list_append(&line->waiting, call_list_take(calls));
+    bool is_filled = line->waiting.count > 0;
     atomic_store_explicit(&line->depth, line->waiting.count, memory_order_relaxed);
     pthread_mutex_unlock(&line->lock);
-    if (is_open && was_empty)
+    if (was_empty && is_filled)
         pthread_cond_signal(&line->not_empty);
-    return is_open;
 }
 
 /* Waits for calls, the end of the line or the time. The lock is held. */
@@ -89,15 +91,16 @@ static void wait_until(struct line *line, int64_t until_ns)
     }
 }
 
-struct call_list line_take(struct line *line, int64_t until_ns)
+bool line_take(struct line *line, int64_t until_ns, struct call_list *calls)
 {
     pthread_mutex_lock(&line->lock);
     wait_until(line, until_ns);
-    struct call_list calls = line->waiting;
+    *calls = line->waiting;
     line->waiting = (struct call_list){0};
     atomic_store_explicit(&line->depth, 0, memory_order_relaxed);
+    bool is_over = line->is_closed && calls->count == 0;
     pthread_mutex_unlock(&line->lock);
-    return calls;
+    return !is_over;
 }
 
 void line_close(struct line *line)

@@ -33,23 +33,25 @@ void call_list_splice(struct call_list *list, struct call_list *more);
 struct line {
     pthread_mutex_t lock;    /* guards waiting and is_closed */
     pthread_cond_t not_empty; /* on CLOCK_MONOTONIC */
+    size_t depth_max;        /* calls */
     struct call_list waiting;
     bool is_closed;
     atomic_size_t depth;     /* waiting.count, readable without the lock */
 };
 
-void line_init(struct line *line);
+void line_init(struct line *line, size_t depth_max);
 void line_fini(struct line *line); /* must be empty */
 
-/* Appends all of `calls`, leaving it empty; false, and nothing taken, when the line is closed. Any thread; does not
- * block beyond the lock. */
-bool line_append(struct line *line, struct call_list *calls);
+/* Appends the calls in order, as far as they fit; those that stay in `calls` did not, all of them when the line is
+ * closed. Any thread; does not block beyond the lock. */
+void line_append(struct line *line, struct call_list *calls);
 
 /*
  * Takes everything that waits; waits for it until `until_ns` (clock_mono_ns, INT64_MAX: for ever) when there is
- * nothing. An empty result means that the time has come, or that the line was closed and is empty. Engine thread.
+ * nothing. Empty when the time has come. False: the line is closed and empty, nothing will ever come again.
+ * Engine thread.
  */
-struct call_list line_take(struct line *line, int64_t until_ns);
+bool line_take(struct line *line, int64_t until_ns, struct call_list *calls);
 
 /* From now on nothing gets in and line_take does not wait. Any thread. */
 void line_close(struct line *line);

@@ -65,6 +65,16 @@ static void count(atomic_uint_fast64_t *figure)
     atomic_fetch_add_explicit(figure, 1, memory_order_relaxed);
 }
 
+/*
+ * Can a call behind so many others be answered before its deadline? An idle engine takes one whatever the averages
+ * say: after a flush that took long only another flush can show that the disk is quick again.
+ */
+static bool can_keep_deadline(const struct engine *engine, size_t ahead, int64_t deadline_ns)
+{
+    bool is_idle = ahead == 0 && atomic_load_explicit(&engine->batch_began_ns, memory_order_relaxed) == 0;
+    return clock_mono_ns() + (is_idle ? 0 : engine_expected_wait_ns(engine, ahead)) <= deadline_ns;
+}
+
 bool engine_port_push(struct engine_port *port, struct engine_call *call)
 {
     struct engine *engine = port->engine;
@@ -74,7 +84,7 @@ bool engine_port_push(struct engine_port *port, struct engine_call *call)
         count(&engine->figures.refused_state_total);
     } else if (ahead >= engine->config.line_depth_max) {
         count(&engine->figures.refused_full_total);
-    } else if (clock_mono_ns() + engine_expected_wait_ns(engine, ahead) > call->deadline_ns) {
+    } else if (!can_keep_deadline(engine, ahead, call->deadline_ns)) {
         count(&engine->figures.refused_late_total);
     } else {
         call->port = port;
@@ -87,11 +97,17 @@ bool engine_port_push(struct engine_port *port, struct engine_call *call)
 
 void engine_port_flush(struct engine_port *port)
 {
-    if (port->pushed.count == 0 || line_append(&port->engine->line, &port->pushed))
+    if (port->pushed.count == 0)
         return;
-    /* The engine has ended between push and flush. */
+    line_append(&port->engine->line, &port->pushed);
+    /* Between push and flush other threads have filled the line, or the engine has ended. What is refused here may
+     * push again from on_done; that waits for the next flush. */
+    struct call_list refused = {0};
+    call_list_splice(&refused, &port->pushed);
     struct engine_call *call;
-    while ((call = call_list_take(&port->pushed)) != NULL) {
+    while ((call = call_list_take(&refused)) != NULL) {
+        bool is_full = engine_state(port->engine) == ENGINE_SERVING;
+        count(is_full ? &port->engine->figures.refused_full_total : &port->engine->figures.refused_state_total);
         engine_refuse(port->engine, call);
         call->on_done(call);
     }
@@ -123,6 +139,7 @@ void engine_port_post_view(struct engine_port *port, struct sale_view *view)
     mailbox->views[mailbox->view_count++] = sale_view_get(view);
     atomic_store_explicit(&mailbox->has_views, true, memory_order_release);
     pthread_mutex_unlock(&mailbox->lock);
+    port->is_wake_due = true;
 }
 
 void engine_port_post_answers(struct engine_port *port)
@@ -130,6 +147,7 @@ void engine_port_post_answers(struct engine_port *port)
     pthread_mutex_lock(&port->mailbox.lock);
     call_list_splice(&port->mailbox.answered, &port->delivery);
     pthread_mutex_unlock(&port->mailbox.lock);
+    port->is_wake_due = false;
     port->events.wake(port->events.context);
 }
 
