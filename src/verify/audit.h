@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the invariants to a snapshot, one at a time, and keeps what was found. One thread. */
+#ifndef DOORBUSTER_VERIFY_AUDIT_H
+#define DOORBUSTER_VERIFY_AUDIT_H
+
+#include <sqlite3.h>
+
+#include "base/err.h"
+#include "base/strbuf.h"
+#include "verify/invariant.h"
+
+enum {
+    WITNESS_MAX = 5,               /* rows that are named; more are counted */
+    FINDING_TEXT_MAX = 64 * 1024   /* bytes; a user is far shorter */
+};
+
+enum finding_status {
+    FINDING_HOLDS,
+    FINDING_VIOLATED,
+    FINDING_UNCHECKED /* could not be looked at, which counts as a failure */
+};
+
+struct witness {
+    int64_t id; /* of the row: a purchase, a product, a line of a journal */
+    struct strbuf text;
+};
+
+struct finding {
+    const struct invariant *invariant;
+    enum finding_status status;
+    struct strbuf numbers; /* UNCHECKED: why */
+    struct witness witnesses[WITNESS_MAX];
+    int64_t witness_count; /* all rows, also those that are not named */
+    bool is_count_cut;     /* there may be more rows: reading them failed */
+};
+
+/* What an invariant is asked about. */
+struct subject {
+    int64_t product_id; /* 0: there is no such product, only a journal that speaks of it */
+    struct slice sku;
+    bool has_users;     /* it is known how many users came */
+    bool has_journal;
+    bool is_complete;   /* has_journal, and the journals hold every attempt */
+};
+
+struct audit {
+    sqlite3 *db;
+    sqlite3_stmt **claims; /* by index of the invariant, made when first needed */
+    struct finding finding;
+};
+
+/* False when memory is out; audit_fini is due then too. */
+MUST_CHECK bool audit_init(struct audit *audit, sqlite3 *db);
+void audit_fini(struct audit *audit);
+
+/* Whether the invariant has something to say about a subject; NULL is the whole store. */
+bool audit_applies(const struct invariant *invariant, const struct subject *subject);
+
+/* The finding is good until the next call. */
+const struct finding *audit_check(struct audit *audit, size_t index, const struct subject *subject);
+
+#endif

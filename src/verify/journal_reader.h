@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the crowd was told: reads journals of `doorbuster rush` into temporary tables beside the snapshot, so
+ * that invariants can compare both. The format is a contract of its own, JSON objects, one a line:
+ *
+ *   {"journal":1,"scenario":"purchase-load","sku":"S","users":1000}                     a file's first line
+ *   {"sku":"S","user":"u1","outcome":"acknowledged","purchaseNo":"PUR-20261121-0001"}
+ *   {"sku":"S","user":"u2","outcome":"refused","code":"SALE_NOT_ACTIVE"}
+ *   {"sku":"S","user":"u3","outcome":"unknown","code":"timeout"}
+ *
+ * Members that are not listed are ignored. A line without "sku" speaks of the header's. The last line of a
+ * file may be torn (the writer was killed): a line that has no end and is no JSON is left out and reported;
+ * any other line that is none of the above makes the journal unusable, because nobody knows what it said.
+ *
+ *   temp.audit_journal   id, file (from 1), line, sku, user_id, outcome, code, purchase_no, purchase_id
+ *                        (the digits after the last dash of the number; NULL: there are none)
+ */
+#ifndef DOORBUSTER_VERIFY_JOURNAL_READER_H
+#define DOORBUSTER_VERIFY_JOURNAL_READER_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct journal_counts {
+    int64_t lines; /* without headers and torn ones */
+    int64_t acknowledged;
+    int64_t refused;
+    int64_t unknown;
+    int64_t torn_bytes; /* 0: no file ends in a torn line */
+};
+
+/* Makes the table, empty, and its indexes. Needs the tables of sums.h. */
+MUST_CHECK enum err journal_reader_init(sqlite3 *db, struct error *error);
+
+/*
+ * Adds a file; `number` counts them from 1. A duplicate-user header also fills temp.audit_expected. ERR_IO:
+ * cannot be read; ERR_NEWER: of a later version; ERR_REFUSED: it is no journal, has a broken line, or says
+ * nothing. The message names file and line.
+ */
+MUST_CHECK enum err journal_reader_load(sqlite3 *db, const char *path, int number,
+    struct journal_counts *counts, struct error *error);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store as it is at one moment, opened so that not a byte of it changes and no file appears beside it,
+ * whether a server has it open or not, also where nothing may be written. One read transaction from open to
+ * close: everything the auditor reads belongs together. One thread.
+ */
+#ifndef DOORBUSTER_VERIFY_SNAPSHOT_H
+#define DOORBUSTER_VERIFY_SNAPSHOT_H
+
+#include <limits.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+enum snapshot_reading {
+    SNAPSHOT_SEALED,  /* stopped cleanly: the file alone, as it lies */
+    SNAPSHOT_SHARED,  /* with its log, beside a server that may be at work, or after one that was killed */
+    SNAPSHOT_PRIVATE, /* file and log without the index that a running server keeps: a copy, a backup */
+};
+
+/* What is seen of a file without opening it. */
+struct snapshot_file {
+    bool exists;
+    dev_t device;
+    ino_t inode;
+    off_t size; /* bytes */
+    struct timespec modified;
+};
+
+struct snapshot {
+    sqlite3 *db;
+    enum snapshot_reading reading;
+    char path[PATH_MAX]; /* absolute, without symbolic links: the log stands beside the real file */
+    struct snapshot_file store;
+    struct snapshot_file wal;
+    int64_t schema_version;
+};
+
+/*
+ * Temporary tables can be made in `db`; they live in memory. ERR_IO: there is no such file, or it cannot be
+ * read; ERR_CORRUPT: it is no store, or damaged so that nothing can be read; ERR_NEWER. The message says
+ * which. Nothing is to be closed after an error.
+ */
+MUST_CHECK enum err snapshot_open(struct snapshot *snapshot, const char *path, struct error *error);
+void snapshot_close(struct snapshot *snapshot);
+
+/*
+ * Whether what was read is one moment of the store. A shared snapshot always is; the two other kinds take no
+ * lock, and are void when the files changed after the open. Call it before the close.
+ */
+bool snapshot_is_intact(const struct snapshot *snapshot);
+
+/* "stopped", ... for people. */
+const char *snapshot_reading_text(enum snapshot_reading reading);
+
+#endif

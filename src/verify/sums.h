@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sums that most invariants need, made once from the rows of the snapshot and kept in temporary tables:
+ *
+ *   temp.audit_repeats   one row per (product, user) with more than one purchase, or with one whose nth is
+ *   not 1: product_id, user_id, purchases, nth_min, nth_max, nth_distinct
+ *   temp.audit_shared    id of every purchase that stands behind a row of audit_repeats
+ *   temp.audit_products  one row per product_id that occurs in purchases, whether the product exists or not:
+ *                        product_id, purchases, buyers (different users), purchased_first, purchased_last
+ *   temp.audit           the view to ask: one row per product with its columns, its sums (0 without
+ *   purchases) and expected_users (NULL: nothing is expected), from temp.audit_expected (sku, users)
+ */
+#ifndef DOORBUSTER_VERIFY_SUMS_H
+#define DOORBUSTER_VERIFY_SUMS_H
+
+#include <sqlite3.h>
+
+#include "base/err.h"
+
+/* Memory: 24 bytes a purchase while it runs. ERR_CORRUPT: the rows cannot be read. */
+MUST_CHECK enum err sums_make(sqlite3 *db, struct error *error);
+
+#endif
