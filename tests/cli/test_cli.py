@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command line as a person or a script meets it: help, exit statuses, and the demo with all that can happen to it.
+
+DOORBUSTER_BIN is the binary under test, by default build/doorbuster.
+"""
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = (ROOT / os.environ.get("DOORBUSTER_BIN", "build/doorbuster")).resolve()
+VERBS = ["serve", "rush", "verify", "demo", "help"]
+SECONDS_MAX = 60
+
+
+def environment(**extra):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DOORBUSTER_")}
+    return {**kept, **extra}
+
+
+def run(*arguments, **extra):
+    return subprocess.run([str(BINARY), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=SECONDS_MAX, env=environment(**extra))
+
+
+class Demo:
+    """A running `doorbuster demo` whose temporary files lie in a directory of ours."""
+
+    def __init__(self, directory, *arguments, **extra):
+        self.text = ""
+        self.process = subprocess.Popen(
+            [str(BINARY), "demo", "--users", "200", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=environment(TMPDIR=str(directory), **extra), start_new_session=True)
+
+    def read_until(self, pattern):
+        """Reads on until the pattern has been printed; the match."""
+        end = time.monotonic() + SECONDS_MAX
+        while not (match := re.search(pattern, self.text)):
+            left = end - time.monotonic()
+            assert left > 0, f"never printed {pattern}:\n{self.text}"
+            ready, _, _ = select.select([self.process.stdout], [], [], left)
+            piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            assert piece or not ready, f"ended before it printed {pattern}:\n{self.text}"
+            self.text += piece.decode()
+        return match
+
+    def finish(self):
+        """The exit status, after everything has been read."""
+        out, _ = self.process.communicate(timeout=SECONDS_MAX)
+        self.text += out.decode()
+        return self.process.returncode
+
+
+@pytest.fixture
+def start_demo(tmp_path):
+    """start_demo(*arguments) in tmp_path, which must be empty again afterwards unless the test says otherwise."""
+    demos = []
+
+    def start(*arguments, **extra):
+        demos.append(Demo(tmp_path, *arguments, **extra))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.process.kill()
+            demo.finish()
+
+
+def is_listening(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def wait_gone(port):
+    end = time.monotonic() + SECONDS_MAX
+    while is_listening(port):
+        assert time.monotonic() < end, f"somebody still listens on port {port}"
+        time.sleep(0.02)  # pause: between two looks
+
+
+# --- help and usage ---
+
+def test_version_is_one_line():
+    result = run("--version")
+    assert result.returncode == 0
+    assert re.fullmatch(r"doorbuster \d+\.\d+\.\d+\n", result.stdout)
+
+
+def test_help_lists_every_verb():
+    for arguments in (["--help"], ["-h"], ["help"]):
+        result = run(*arguments)
+        assert result.returncode == 0 and result.stderr == ""
+        for verb in VERBS:
+            assert re.search(rf"^  {verb} ", result.stdout, re.M)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    result = run(verb, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"doorbuster {verb}: ")
+    assert "Examples:" in result.stdout
+    assert run("help", verb).stdout == result.stdout
+    assert max(map(len, result.stdout.split("\n"))) <= 110
+
+
+def test_the_manual_page_is_roff():
+    result = run("help", "--man")
+    assert result.returncode == 0
+    assert result.stdout.startswith(".TH DOORBUSTER 1")
+    assert all(f".SH DOORBUSTER {verb}\n" in result.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "Usage: doorbuster VERB"),
+    (["srve"], 'there is no verb "srve"; did you mean serve'),
+    (["frobnicate"], 'there is no verb "frobnicate"; doorbuster --help lists them'),
+    (["help", "frobnicate"], 'there is no verb "frobnicate"'),
+    (["serve", "--lsten", "x"], "there is no flag --lsten; did you mean --listen?"),
+    (["serve", "--line-depth-max", "many"], "expected a whole number of commands from 1 to 1048576"),
+    (["serve", "now"], '"now" is one word too many'),
+    (["serve", "--admin-key", "short"], "(not shown), expected 16 to 255"),
+    (["rush"], "SCENARIO is missing"),
+    (["demo", "--users", "3", "--stock", "7"], "expected at most --users (3)"),
+])
+def test_wrong_usage_is_status_2_and_one_sentence(arguments, words):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert words in result.stderr
+    if arguments:
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_wrong_variable_is_wrong_usage_too():
+    result = run("serve", DOORBUSTER_NET_THREADS="many")
+    assert result.returncode == 2
+    assert "DOORBUSTER_NET_THREADS is \"many\"" in result.stderr
+
+
+def test_full_standard_output_is_no_success():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([str(BINARY), "help"], stdout=full, stderr=subprocess.PIPE, text=True,
+                                timeout=SECONDS_MAX, env=environment())
+    assert result.returncode == 3
+    assert "No space left" in result.stderr
+
+
+# --- the demo ---
+
+def test_the_demo_passes_and_leaves_nothing(start_demo, tmp_path):
+    demo = start_demo("--stock", "20")
+    assert demo.finish() == 0, demo.text
+    assert "verdict: PASS" in demo.text
+    assert "FAIL" not in demo.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_callers_variables_do_not_reach_the_demo(start_demo):
+    """A production setting in the environment must neither break nor touch the demo."""
+    demo = start_demo("--stock", "20", DOORBUSTER_STORE="/nonexistent/shop.db", DOORBUSTER_FAULT="commit:1+:full",
+                      DOORBUSTER_URL="http://127.0.0.1:1", DOORBUSTER_ADMIN_KEY="x", NOTIFY_SOCKET="/nonexistent")
+    assert demo.finish() == 0, demo.text
+
+
+def test_the_kept_demo_can_be_played_with(start_demo, tmp_path):
+    """The printed lines work as they stand; Ctrl-C ends with a last audit and nothing is left."""
+    demo = start_demo("--keep")
+    demo.read_until("Ctrl-C stops")
+    lines = re.findall(r"^  (curl .*)$", demo.text, re.M)
+    assert len(lines) == 3
+    answers = [subprocess.run(shlex.split(line) + ["-sS"], capture_output=True, text=True, timeout=SECONDS_MAX)
+               for line in lines]
+    for answer in answers:
+        assert answer.returncode == 0, answer.stderr
+        assert '"success":true' in answer.stdout, answer.stdout
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.finish() == 0, demo.text
+    assert "verdict: PASS" in demo.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_demo_takes_everything_down(start_demo, tmp_path):
+    demo = start_demo()
+    port = demo.read_until(r"ready on http://127\.0\.0\.1:(\d+)").group(1)
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.finish() == -signal.SIGTERM, demo.text
+    assert not is_listening(port)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_demo_leaves_no_server(start_demo):
+    demo = start_demo("--keep")
+    port = demo.read_until(r"ready on http://127\.0\.0\.1:(\d+)").group(1)
+    demo.read_until("Ctrl-C stops")
+    demo.process.kill()
+    wait_gone(port)
+
+
+def test_a_demo_without_a_place_to_write_says_so():
+    result = run("demo", TMPDIR="/nonexistent")
+    assert result.returncode == 3
+    assert "cannot make a directory under /nonexistent" in result.stderr
