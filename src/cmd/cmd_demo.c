@@ -34,6 +34,8 @@ enum {
     STOP_TIMEOUT_MS = 15000,  /* more than the server's own drain time-out */
     ADMIN_KEY_BYTES = 16,
     PORT_TRIES = 3,
+    DIRECTORY_SIZE = 1024,
+    PATH_SIZE = DIRECTORY_SIZE + 16, /* the longest file name in it is rush.journal */
     KEEP_STOCK = 1000
 };
 
@@ -42,10 +44,11 @@ enum {
 
 struct demo {
     struct params params;
-    char directory[64];
-    char store_path[96];
-    char journal_path[96];
-    char log_path[96];
+    char directory[DIRECTORY_SIZE];
+    char store_path[PATH_SIZE];
+    char journal_path[PATH_SIZE];
+    char log_path[PATH_SIZE];
+    char notify_env[64];
     char admin_key[2 * ADMIN_KEY_BYTES + 1];
     char admin_key_env[64];
     char address[32]; /* HOST:PORT of the server */
@@ -97,19 +100,21 @@ static void show_log(const struct demo *demo)
 static const char *stage_parent(void)
 {
     const char *chosen = getenv("TMPDIR");
-    if (chosen != NULL && *chosen != '\0' && strlen(chosen) < 32)
+    if (chosen != NULL && *chosen != '\0')
         return chosen;
     return access("/var/tmp", W_OK) == 0 ? "/var/tmp" : "/tmp";
 }
 
 static enum err make_directory(struct demo *demo, struct error *error)
 {
-    (void)snprintf(demo->directory, sizeof demo->directory, "%s/doorbuster-demo-XXXXXX", stage_parent());
-    if (mkdtemp(demo->directory) == NULL) {
-        enum err err = error_set(error, ERR_IO, "cannot make a directory under %s: %s; set TMPDIR to one that is "
-            "writable", stage_parent(), strerror(errno));
+    const char *parent = stage_parent();
+    int len = snprintf(demo->directory, sizeof demo->directory, "%s/doorbuster-demo-XXXXXX", parent);
+    if (len >= (int)sizeof demo->directory)
+        errno = ENAMETOOLONG;
+    if (len >= (int)sizeof demo->directory || mkdtemp(demo->directory) == NULL) {
         demo->directory[0] = '\0';
-        return err;
+        return error_set(error, ERR_IO, "cannot make a directory under %.200s: %s; set TMPDIR to one that is writable",
+            parent, strerror(errno));
     }
     (void)snprintf(demo->store_path, sizeof demo->store_path, "%s/demo.db", demo->directory);
     (void)snprintf(demo->journal_path, sizeof demo->journal_path, "%s/rush.journal", demo->directory);
@@ -125,13 +130,17 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
     return remove(path);
 }
 
+/* Where the server says that it is ready; the kernel chooses a name in the abstract name space, which is no file. */
 static enum err open_notify(struct demo *demo, struct error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/notify", demo->directory);
+    socklen_t size = sizeof address;
     demo->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (demo->notify_fd < 0 || bind(demo->notify_fd, (struct sockaddr *)&address, sizeof address) != 0)
-        return error_set(error, ERR_IO, "cannot make the socket %s: %s", address.sun_path, strerror(errno));
+    if (demo->notify_fd < 0 || bind(demo->notify_fd, (struct sockaddr *)&address, sizeof address.sun_family) != 0 ||
+        getsockname(demo->notify_fd, (struct sockaddr *)&address, &size) != 0)
+        return error_set(error, ERR_IO, "cannot make a local socket: %s", strerror(errno));
+    int name_len = (int)(size - offsetof(struct sockaddr_un, sun_path)) - 1;
+    (void)snprintf(demo->notify_env, sizeof demo->notify_env, "NOTIFY_SOCKET=@%.*s", name_len, address.sun_path + 1);
     return ERR_NONE;
 }
 
@@ -188,8 +197,6 @@ static int free_port(void)
 
 static enum err spawn_server(struct demo *demo, struct error *error)
 {
-    char notify_env[128];
-    (void)snprintf(notify_env, sizeof notify_env, "NOTIFY_SOCKET=%s/notify", demo->directory);
     demo->port = free_port();
     (void)snprintf(demo->address, sizeof demo->address, "127.0.0.1:%d", demo->port);
     int log_fd = open(demo->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -198,7 +205,7 @@ static enum err spawn_server(struct demo *demo, struct error *error)
     const char *const argv[] = {"serve", "--listen", demo->address, "--store", demo->store_path, "--log-format", "text",
         NULL};
     struct process_spec spec = {
-        .argv = argv, .environment = {demo->admin_key_env, notify_env}, .output_fd = log_fd, .has_own_group = true};
+        .argv = argv, .environment = {demo->admin_key_env, demo->notify_env}, .output_fd = log_fd, .has_own_group = true};
     enum err err = process_start(&demo->server, &spec, error);
     (void)close(log_fd);
     return err;

@@ -214,6 +214,7 @@ def test_a_killed_demo_leaves_no_server(start_demo):
 
 
 def test_a_demo_without_a_place_to_write_says_so():
-    result = run("demo", TMPDIR="/nonexistent")
-    assert result.returncode == 3
-    assert "cannot make a directory under /nonexistent" in result.stderr
+    for directory, reason in (("/nonexistent", "No such file"), ("/" + 1100 * "x", "File name too long")):
+        result = run("demo", TMPDIR=directory)
+        assert result.returncode == 3
+        assert f"cannot make a directory under {directory[:200]}: {reason}" in result.stderr
