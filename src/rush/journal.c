@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rush/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    BUFFER_SIZE = 1 << 18,
+    LINE_MAX_BYTES = 4096 /* a name has at most 255 bytes, six times that when every byte needs escaping */
+};
+
+static int write_all(int fd, struct slice text)
+{
+    while (text.len > 0) {
+        ssize_t written = write(fd, text.base, text.len);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return errno;
+        text = slice_make(text.base + written, text.len - (size_t)written);
+    }
+    return 0;
+}
+
+static int write_header(int fd, const struct rush *rush)
+{
+    char memory[LINE_MAX_BYTES];
+    struct strbuf line;
+    strbuf_init(&line, memory, sizeof memory);
+    strbuf_lit(&line, "{\"journal\":1,\"scenario\":");
+    strbuf_put_json(&line, slice_cstr(rush->scenario->name));
+    strbuf_lit(&line, ",\"sku\":");
+    strbuf_put_json(&line, slice_cstr(rush->options.sku));
+    strbuf_printf(&line, ",\"users\":%llu}\n", (unsigned long long)rush->user_count);
+    return write_all(fd, strbuf_slice(&line));
+}
+
+enum err journal_open(struct journal *journal, const char *path, const struct rush *rush, struct error *error)
+{
+    journal->fd = -1;
+    if (path == NULL)
+        return ERR_NONE;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_set(error, ERR_IO, "the journal %s cannot be made: %s", path, strerror(errno));
+    int code = write_header(fd, rush);
+    if (code != 0) {
+        (void)close(fd);
+        return error_set(error, ERR_IO, "the journal %s cannot be written: %s", path, strerror(code));
+    }
+    journal->fd = fd;
+    return ERR_NONE;
+}
+
+void journal_close(struct journal *journal)
+{
+    if (journal->fd >= 0)
+        (void)close(journal->fd); /* every write was checked */
+    journal->fd = -1;
+}
+
+bool journal_writer_init(struct journal_writer *writer, const struct journal *journal)
+{
+    *writer = (struct journal_writer){.journal = journal};
+    if (journal->fd < 0)
+        return true;
+    char *memory = malloc(BUFFER_SIZE);
+    strbuf_init(&writer->buffer, memory, BUFFER_SIZE);
+    return memory != NULL;
+}
+
+void journal_writer_fini(struct journal_writer *writer)
+{
+    if (writer->buffer.base != NULL)
+        journal_flush(writer);
+    free(writer->buffer.base);
+    writer->buffer = (struct strbuf){0};
+}
+
+void journal_flush(struct journal_writer *writer)
+{
+    if (writer->buffer.len == 0)
+        return;
+    int code = write_all(writer->journal->fd, strbuf_slice(&writer->buffer));
+    if (code != 0 && writer->failed_errno == 0)
+        writer->failed_errno = code;
+    strbuf_reset(&writer->buffer);
+}
+
+void journal_add(
+    struct journal_writer *writer, struct slice sku, struct slice user, enum truth truth, struct slice detail)
+{
+    static const struct slice outcomes[] = {
+        [TRUTH_ACKNOWLEDGED] = SLICE_INIT(",\"outcome\":\"acknowledged\",\"purchaseNo\":"),
+        [TRUTH_REFUSED] = SLICE_INIT(",\"outcome\":\"refused\",\"code\":"),
+        [TRUTH_UNKNOWN] = SLICE_INIT(",\"outcome\":\"unknown\",\"code\":"),
+    };
+    struct strbuf *buffer = &writer->buffer;
+    if (buffer->size - buffer->len < LINE_MAX_BYTES)
+        journal_flush(writer);
+    strbuf_lit(buffer, "{\"sku\":");
+    strbuf_put_json(buffer, sku);
+    strbuf_lit(buffer, ",\"user\":");
+    strbuf_put_json(buffer, user);
+    strbuf_put(buffer, outcomes[truth]);
+    strbuf_put_json(buffer, detail);
+    strbuf_lit(buffer, "}\n");
+}

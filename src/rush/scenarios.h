@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The scenarios, one file scenario_<name>.c each. */
+#ifndef DOORBUSTER_RUSH_SCENARIOS_H
+#define DOORBUSTER_RUSH_SCENARIOS_H
+
+#include "rush/scenario.h"
+
+extern const struct scenario scenario_purchase_load;
+extern const struct scenario scenario_duplicate_user;
+extern const struct scenario scenario_status_polling;
+extern const struct scenario scenario_mixed_workload;
+extern const struct scenario scenario_throughput;
+
+#endif
