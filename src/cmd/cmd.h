@@ -18,11 +18,13 @@ enum {
 };
 
 /* Each takes the command line from the verb on (argv[0] is the verb) and returns the exit status. */
-#define VERB(id, name, arguments, count_min, count_max, summary, examples) int cmd_##name(int argc, char **argv);
+#define VERB(id, name, arguments, count_min, count_max, summary, examples) \
+    int cmd_##name(int argc, char **argv);
 #include "cmd/params.def"
 #undef VERB
 
-/* Prints "doorbuster VERB: message" to standard error and returns the exit status that belongs to the error. */
+/* Prints "doorbuster VERB: message" to standard error and returns the exit status that belongs to the error.
+ */
 MUST_CHECK int cmd_fail(enum verb verb, const struct error *error);
 
 #endif

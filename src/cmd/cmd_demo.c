@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `doorbuster demo`: the whole program shown on itself. Starts a server on a throw-away store, lets a crowd rush
- * it, audits the store while the server runs, stops the server, audits again. Every part is this binary started
- * once more under its own verb, as an operator would start it, so nothing is shown that a user cannot have.
+ * `doorbuster demo`: the whole program shown on itself. Starts a server on a throw-away store, lets a crowd
+ * rush it, audits the store while the server runs, stops the server, audits again. Every part is this binary
+ * started once more under its own verb, as an operator would start it, so nothing is shown that a user cannot
+ * have.
  *
- * The server tells when it is ready as it would tell systemd. It has a process group of its own: a Ctrl-C at the
- * terminal reaches the demo, which then stops the server once and in order. Whatever happens, the directory goes;
- * only after a failure it stays, because it is the evidence.
+ * The server tells when it is ready as it would tell systemd. It has a process group of its own: a Ctrl-C at
+ * the terminal reaches the demo, which then stops the server once and in order. Whatever happens, the
+ * directory goes; only after a failure it stays, because it is the evidence.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,8 +114,9 @@ static enum err make_directory(struct demo *demo, struct error *error)
         errno = ENAMETOOLONG;
     if (len >= (int)sizeof demo->directory || mkdtemp(demo->directory) == NULL) {
         demo->directory[0] = '\0';
-        return error_set(error, ERR_IO, "cannot make a directory under %.200s: %s; set TMPDIR to one that is writable",
-            parent, strerror(errno));
+        return error_set(error, ERR_IO,
+            "cannot make a directory under %.200s: %s; set TMPDIR to one that is writable", parent,
+            strerror(errno));
     }
     (void)snprintf(demo->store_path, sizeof demo->store_path, "%s/demo.db", demo->directory);
     (void)snprintf(demo->journal_path, sizeof demo->journal_path, "%s/rush.journal", demo->directory);
@@ -130,17 +132,20 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
     return remove(path);
 }
 
-/* Where the server says that it is ready; the kernel chooses a name in the abstract name space, which is no file. */
+/* Where the server says that it is ready; the kernel chooses a name in the abstract name space, which is no
+ * file. */
 static enum err open_notify(struct demo *demo, struct error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t size = sizeof address;
     demo->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (demo->notify_fd < 0 || bind(demo->notify_fd, (struct sockaddr *)&address, sizeof address.sun_family) != 0 ||
+    if (demo->notify_fd < 0 ||
+        bind(demo->notify_fd, (struct sockaddr *)&address, sizeof address.sun_family) != 0 ||
         getsockname(demo->notify_fd, (struct sockaddr *)&address, &size) != 0)
         return error_set(error, ERR_IO, "cannot make a local socket: %s", strerror(errno));
     int name_len = (int)(size - offsetof(struct sockaddr_un, sun_path)) - 1;
-    (void)snprintf(demo->notify_env, sizeof demo->notify_env, "NOTIFY_SOCKET=@%.*s", name_len, address.sun_path + 1);
+    (void)snprintf(
+        demo->notify_env, sizeof demo->notify_env, "NOTIFY_SOCKET=@%.*s", name_len, address.sun_path + 1);
     return ERR_NONE;
 }
 
@@ -170,16 +175,16 @@ static void make_key(struct demo *demo)
     ENSURE(status >= 0);
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(demo->admin_key, sizeof demo->admin_key, bytes, sizeof bytes);
-    (void)snprintf(demo->admin_key_env, sizeof demo->admin_key_env, "DOORBUSTER_ADMIN_KEY=%s", demo->admin_key);
+    (void)snprintf(
+        demo->admin_key_env, sizeof demo->admin_key_env, "DOORBUSTER_ADMIN_KEY=%s", demo->admin_key);
 }
 
 /* ---- the server ---- */
 
 static struct sockaddr_in loopback(int port)
 {
-    return (struct sockaddr_in){.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 /* A port that nobody listens on now; somebody may be quicker, therefore the caller tries again. 0: none. */
@@ -202,10 +207,12 @@ static enum err spawn_server(struct demo *demo, struct error *error)
     int log_fd = open(demo->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return error_set(error, ERR_IO, "cannot write %s: %s", demo->log_path, strerror(errno));
-    const char *const argv[] = {"serve", "--listen", demo->address, "--store", demo->store_path, "--log-format", "text",
-        NULL};
-    struct process_spec spec = {
-        .argv = argv, .environment = {demo->admin_key_env, demo->notify_env}, .output_fd = log_fd, .has_own_group = true};
+    const char *const argv[] = {
+        "serve", "--listen", demo->address, "--store", demo->store_path, "--log-format", "text", NULL};
+    struct process_spec spec = {.argv = argv,
+        .environment = {demo->admin_key_env, demo->notify_env},
+        .output_fd = log_fd,
+        .has_own_group = true};
     enum err err = process_start(&demo->server, &spec, error);
     (void)close(log_fd);
     return err;
@@ -224,7 +231,8 @@ static bool await_ready(struct demo *demo)
 {
     int exit_status;
     for (;;) {
-        switch (process_wait(&demo->server, demo->notify_fd, demo->signal_fd, READY_TIMEOUT_MS, &exit_status)) {
+        switch (
+            process_wait(&demo->server, demo->notify_fd, demo->signal_fd, READY_TIMEOUT_MS, &exit_status)) {
         case PROCESS_READABLE:
             if (is_ready_message(demo))
                 return true;
@@ -290,8 +298,8 @@ static void run_rush(struct demo *demo, struct error *error)
     (void)snprintf(url, sizeof url, "http://%s", demo->address);
     (void)snprintf(users, sizeof users, "%lld", (long long)demo->params.demo_users);
     (void)snprintf(stock, sizeof stock, "%lld", (long long)demo->params.demo_stock);
-    const char *const argv[] = {"rush", "purchase-load", "--url", url, "--sku", RUSH_SKU, "--users", users, "--stock",
-        stock, "--journal", demo->journal_path, NULL};
+    const char *const argv[] = {"rush", "purchase-load", "--url", url, "--sku", RUSH_SKU, "--users", users,
+        "--stock", stock, "--journal", demo->journal_path, NULL};
     say("\n-- rush: %s buyers at once for %s units", users, stock);
     judge(demo, run_part(demo, argv, error) == EXIT_WELL, "the crowd was served as promised");
 }
@@ -341,7 +349,8 @@ static int post(const struct demo *demo, const char *path, const char *body)
     if (fd < 0)
         return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && send(fd, text, (size_t)len, MSG_NOSIGNAL) == len) {
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, text, (size_t)len, MSG_NOSIGNAL) == len) {
         ssize_t got = recv(fd, text, sizeof text - 1, MSG_WAITALL);
         int64_t number;
         if (got > 12 && slice_to_i64(slice_make(text + 9, 3), &number))
@@ -359,7 +368,8 @@ static bool open_sale(const struct demo *demo)
     clock_format_iso(now_ms - 60000, start);
     clock_format_iso(now_ms + 86400000, end);
     (void)snprintf(body, sizeof body,
-        "{\"sku\":\"" KEEP_SKU "\",\"productName\":\"Try me\",\"initialStock\":%d,\"startTime\":\"%.*s\",\"endTime\":"
+        "{\"sku\":\"" KEEP_SKU
+        "\",\"productName\":\"Try me\",\"initialStock\":%d,\"startTime\":\"%.*s\",\"endTime\":"
         "\"%.*s\"}",
         KEEP_STOCK, CLOCK_ISO_LEN, start, CLOCK_ISO_LEN, end);
     return post(demo, "/api/v1/products", body) == 201;
@@ -377,8 +387,10 @@ static void keep_serving(struct demo *demo)
         "  curl http://%s/api/v1/purchases -H 'X-User-Id: me' -H 'Content-Type: application/json' "
         "-d '{\"sku\":\"" KEEP_SKU "\"}'\n"
         "  curl 'http://%s/api/v1/purchases?sku=" KEEP_SKU "' -H 'X-User-Id: me'\n\n"
-        "The admin key is %s, the store %s.\nCtrl-C stops the server, audits once more and removes everything.",
-        KEEP_STOCK, demo->address, demo->address, demo->address, demo->address, demo->admin_key, demo->store_path);
+        "The admin key is %s, the store %s.\nCtrl-C stops the server, audits once more and removes "
+        "everything.",
+        KEEP_STOCK, demo->address, demo->address, demo->address, demo->address, demo->admin_key,
+        demo->store_path);
     if (process_wait(&demo->server, -1, demo->signal_fd, -1, &exit_status) == PROCESS_SIGNALLED)
         take_signal(demo);
     else
@@ -404,8 +416,10 @@ static enum err set_stage(struct demo *demo, int argc, char **argv, struct error
 {
     enum err err = params_parse(&demo->params, VERB_DEMO, argc, argv, error);
     if (err == ERR_NONE && demo->params.demo_stock > demo->params.demo_users)
-        err = error_set(error, ERR_USAGE, "--stock is %lld, expected at most --users (%lld), so that the sale sells "
-            "out, for example --stock 100", (long long)demo->params.demo_stock, (long long)demo->params.demo_users);
+        err = error_set(error, ERR_USAGE,
+            "--stock is %lld, expected at most --users (%lld), so that the sale sells "
+            "out, for example --stock 100",
+            (long long)demo->params.demo_stock, (long long)demo->params.demo_users);
     if (err == ERR_NONE)
         err = make_directory(demo, error);
     if (err == ERR_NONE)

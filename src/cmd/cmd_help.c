@@ -20,8 +20,9 @@ static int help_verb(const char *name)
         params_help_verb(stdout, verb);
         return finish();
     }
-    error_set(&error, ERR_USAGE, "there is no verb \"%s\"%s%s%s", name, nearest == NULL ? "" : "; did you mean ",
-        nearest == NULL ? "" : nearest, nearest == NULL ? "; doorbuster --help lists them" : "?");
+    error_set(&error, ERR_USAGE, "there is no verb \"%s\"%s%s%s", name,
+        nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest,
+        nearest == NULL ? "; doorbuster --help lists them" : "?");
     return cmd_fail(VERB_HELP, &error);
 }
 

@@ -43,10 +43,11 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return run_help(NULL);
     if (strcmp(argv[1], "--version") == 0)
-        return printf("doorbuster %s\n", DOORBUSTER_VERSION) < 0 || fflush(stdout) != 0 ? EXIT_WORLD : EXIT_WELL;
+        return printf("doorbuster %s\n", DOORBUSTER_VERSION) < 0 || fflush(stdout) != 0 ? EXIT_WORLD
+                                                                                        : EXIT_WELL;
     if (!params_find_verb(argv[1], &verb, &nearest)) {
-        (void)fprintf(stderr, "doorbuster: there is no verb \"%s\"%s%s; doorbuster --help lists them\n", argv[1],
-            nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest);
+        (void)fprintf(stderr, "doorbuster: there is no verb \"%s\"%s%s; doorbuster --help lists them\n",
+            argv[1], nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest);
         return EXIT_USAGE;
     }
     if (asks_for_help(argc - 1, argv + 1))

@@ -2,9 +2,9 @@
 /*
  * Reading the command line and the environment into struct params.
  *
- * Three sources fill a member in turn, each over the one before: the default, the environment, the flags. Every
- * value passes the same reader, defaults included, so a default that breaks its own rule stops the first run of
- * the program. A secret is never repeated in a message, whatever is wrong with it.
+ * Three sources fill a member in turn, each over the one before: the default, the environment, the flags.
+ * Every value passes the same reader, defaults included, so a default that breaks its own rule stops the
+ * first run of the program. A secret is never repeated in a message, whatever is wrong with it.
  */
 #include "cmd/params.h"
 
@@ -35,14 +35,14 @@ enum {
 #define MIB INT64_C(1048576)
 
 const struct param_row param_rows[PARAM_COUNT] = {
-#define PARAM(kind, member, flag, verbs, fallback, min, max, detail, text)                                   \
+#define PARAM(kind, member, flag, verbs, fallback, min, max, detail, text) \
     {KIND_##kind, flag, verbs, fallback, min, max, detail, text, offsetof(struct params, member)},
 #include "cmd/params.def"
 #undef PARAM
 };
 
 const struct verb_row verb_rows[VERB_COUNT] = {
-#define VERB(id, name, arguments, count_min, count_max, summary, examples)                                   \
+#define VERB(id, name, arguments, count_min, count_max, summary, examples) \
     {#name, arguments, count_min, count_max, summary, examples},
 #include "cmd/params.def"
 #undef VERB
@@ -83,7 +83,8 @@ void param_env_name(const struct param_row *row, bool is_file, char name[PARAM_E
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
 
-/* Number of single-character changes between two words (Levenshtein); words over 63 bytes count as far apart. */
+/* Number of single-character changes between two words (Levenshtein); words over 63 bytes count as far apart.
+ */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[64];
@@ -105,7 +106,8 @@ static size_t distance(const char *a, const char *b)
     return row[len_b];
 }
 
-/* Keeps `candidate` when it is nearer to `word` than what was kept before and near enough to be a typing error. */
+/* Keeps `candidate` when it is nearer to `word` than what was kept before and near enough to be a typing
+ * error. */
 static void keep_nearest(const char *word, const char *candidate, size_t *best, const char **nearest)
 {
     size_t d = distance(word, candidate);
@@ -158,7 +160,8 @@ void param_put_expected(struct strbuf *out, const struct param_row *row)
         strbuf_printf(out, "%s of %lld to %lld bytes", row->detail, (long long)row->min, (long long)row->max);
         break;
     case KIND_SECRET:
-        strbuf_printf(out, "%lld to %lld printable ASCII characters", (long long)row->min, (long long)row->max);
+        strbuf_printf(
+            out, "%lld to %lld printable ASCII characters", (long long)row->min, (long long)row->max);
         break;
     case KIND_FLAG:
         strbuf_lit(out, "true or false");
@@ -180,8 +183,8 @@ void param_put_expected(struct strbuf *out, const struct param_row *row)
         put_with_unit(out, size_units, row->max);
         break;
     case KIND_RATE:
-        strbuf_printf(out, "a number of %s from %lld to %lld", row->detail, (long long)row->min,
-            (long long)row->max);
+        strbuf_printf(
+            out, "a number of %s from %lld to %lld", row->detail, (long long)row->min, (long long)row->max);
         break;
     case KIND_CHOICE:
         strbuf_printf(out, "one of %s", row->detail);
@@ -201,8 +204,8 @@ static const char *example_value(const struct param_row *row)
 }
 
 /* The one sentence about a bad value: what was given, what was expected, an example. */
-static enum err bad_value(const struct param_row *row, const struct origin *origin, const char *text,
-    struct error *error)
+static enum err bad_value(
+    const struct param_row *row, const struct origin *origin, const char *text, struct error *error)
 {
     char shown[64];
     if (row->kind == KIND_SECRET) {
@@ -355,8 +358,8 @@ static bool read_list(struct params *params, const struct param_row *row, const 
 }
 
 /* Reads a secret from the first line of a file. */
-static enum err read_secret_file(struct params *params, const struct param_row *row, const struct origin *origin,
-    const char *path, struct error *error)
+static enum err read_secret_file(struct params *params, const struct param_row *row,
+    const struct origin *origin, const char *path, struct error *error)
 {
     char text[1024];
     FILE *file = fopen(path, "re");
@@ -372,7 +375,8 @@ static enum err read_secret_file(struct params *params, const struct param_row *
     if (read_value(params, row, copy))
         return ERR_NONE;
     return error_set(error, ERR_USAGE,
-        "%s names \"%s\", whose first line has %zu bytes, expected %lld to %lld printable ASCII characters, for "
+        "%s names \"%s\", whose first line has %zu bytes, expected %lld to %lld printable ASCII characters, "
+        "for "
         "example from openssl rand -hex 16",
         origin->name, path, strlen(copy), (long long)row->min, (long long)row->max);
 }
@@ -437,8 +441,8 @@ static enum err unknown_flag(enum verb verb, struct slice name, struct error *er
             keep_nearest(word, row->flag, &best, &nearest);
     const char *verb_name = verb_rows[verb].name;
     if (nearest == NULL)
-        return error_set(error, ERR_USAGE, "there is no flag --%s; doorbuster %s --help lists those there are",
-            word, verb_name);
+        return error_set(error, ERR_USAGE,
+            "there is no flag --%s; doorbuster %s --help lists those there are", word, verb_name);
     return error_set(error, ERR_USAGE,
         "there is no flag --%s; did you mean --%s? doorbuster %s --help lists all", word, nearest, verb_name);
 }
@@ -487,7 +491,8 @@ static enum err set_flags(struct params *params, enum verb verb, int argc, char 
         } else if (is_after_flags || argv[i][0] != '-' || argv[i][1] == '\0') {
             params->args[params->args_count++] = argv[i];
         } else if (argv[i][1] != '-') {
-            return error_set(error, ERR_USAGE, "there is no flag %s; flags are whole words, --like-this", argv[i]);
+            return error_set(
+                error, ERR_USAGE, "there is no flag %s; flags are whole words, --like-this", argv[i]);
         } else {
             enum err err = set_flag(params, verb, argc, argv, &i, has_list, error);
             if (err != ERR_NONE)
@@ -501,11 +506,12 @@ static enum err check_arguments(const struct params *params, enum verb verb, str
 {
     const struct verb_row *row = &verb_rows[verb];
     if (params->args_count > row->count_max)
-        return error_set(error, ERR_USAGE, "\"%s\" is one word too many; usage: doorbuster %s %s[--flag VALUE]...",
+        return error_set(error, ERR_USAGE,
+            "\"%s\" is one word too many; usage: doorbuster %s %s[--flag VALUE]...",
             params->args[row->count_max], row->name, row->count_max == 0 ? "" : row->arguments);
     if (params->args_count < row->count_min)
-        return error_set(error, ERR_USAGE, "%s is missing; doorbuster %s --help explains it", row->arguments,
-            row->name);
+        return error_set(
+            error, ERR_USAGE, "%s is missing; doorbuster %s --help explains it", row->arguments, row->name);
     return ERR_NONE;
 }
 

@@ -55,19 +55,19 @@ struct params {
     char **args; /* the positional arguments, in argv */
     int args_count;
     bool is_given[PARAM_COUNT]; /* by flag or environment rather than by default; is_given[PARAM_member] */
-    char **owned; /* texts that are neither in argv nor in the environment */
+    char **owned;               /* texts that are neither in argv nor in the environment */
     size_t owned_count;
 };
 
 /*
- * Reads argv (argv[0] is the verb and is skipped) and the environment for this verb; members of other verbs get
- * their defaults. Flags are --flag VALUE or --flag=VALUE; FLAG rows take no value or =true/=false; `--` ends the
- * flags; a flag given twice counts as given last, a repeatable one collects. argv is reordered: the positional
- * arguments move to its front. Variables DOORBUSTER_* that no row knows are named on standard error and otherwise
- * ignored. ERR_USAGE: the message says what was given, what was expected and an example.
+ * Reads argv (argv[0] is the verb and is skipped) and the environment for this verb; members of other verbs
+ * get their defaults. Flags are --flag VALUE or --flag=VALUE; FLAG rows take no value or =true/=false; `--`
+ * ends the flags; a flag given twice counts as given last, a repeatable one collects. argv is reordered: the
+ * positional arguments move to its front. Variables DOORBUSTER_* that no row knows are named on standard
+ * error and otherwise ignored. ERR_USAGE: the message says what was given, what was expected and an example.
  */
-MUST_CHECK enum err params_parse(struct params *params, enum verb verb, int argc, char **argv,
-    struct error *error);
+MUST_CHECK enum err params_parse(
+    struct params *params, enum verb verb, int argc, char **argv, struct error *error);
 
 /* After a failed params_parse too. */
 void params_fini(struct params *params);

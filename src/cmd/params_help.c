@@ -5,14 +5,15 @@
 
 enum { HELP_COLUMNS = 80, HELP_INDENT = 8 };
 
-static const char description[] =
-    "Doorbuster sells a limited stock to a crowd that arrives all at once: every unit once, nobody twice, nothing "
-    "lost, and it proves that afterwards.";
+static const char description[] = "Doorbuster sells a limited stock to a crowd that arrives all at once: "
+                                  "every unit once, nobody twice, nothing "
+                                  "lost, and it proves that afterwards.";
 
-static const char rules[] =
-    "A flag is written --flag VALUE or --flag=VALUE; one that takes no value can be taken back with =false. Every "
-    "flag has an environment variable; the flag wins. Exit status: 0 all well, 1 a threshold or an invariant failed, "
-    "2 wrong usage, 3 the world failed (port taken, disk full).";
+static const char rules[] = "A flag is written --flag VALUE or --flag=VALUE; one that takes no value can be "
+                            "taken back with =false. Every "
+                            "flag has an environment variable; the flag wins. Exit status: 0 all well, 1 a "
+                            "threshold or an invariant failed, "
+                            "2 wrong usage, 3 the world failed (port taken, disk full).";
 
 static bool has_verb(const struct param_row *row, int verb)
 {
@@ -62,8 +63,8 @@ static const char *value_name(const struct param_row *row)
 static void put_rule(struct strbuf *text, const struct param_row *row)
 {
     char name[PARAM_ENV_SIZE];
-    if (row->kind == KIND_INT || row->kind == KIND_RATE || row->kind == KIND_DURATION || row->kind == KIND_SIZE ||
-        row->kind == KIND_SECRET) {
+    if (row->kind == KIND_INT || row->kind == KIND_RATE || row->kind == KIND_DURATION ||
+        row->kind == KIND_SIZE || row->kind == KIND_SECRET) {
         size_t start = text->len;
         param_put_expected(text, row);
         if (!text->has_overflowed && text->base[start] == 'a')
@@ -71,7 +72,9 @@ static void put_rule(struct strbuf *text, const struct param_row *row)
         strbuf_lit(text, ". ");
     }
     strbuf_printf(text, "Default: %s. Environment: ",
-        row->kind == KIND_FLAG ? "off" : row->fallback == NULL ? "none" : row->fallback);
+        row->kind == KIND_FLAG  ? "off"
+        : row->fallback == NULL ? "none"
+                                : row->fallback);
     param_env_name(row, false, name);
     strbuf_printf(text, "%s", name);
     if (row->kind == KIND_SECRET) {

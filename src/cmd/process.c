@@ -49,7 +49,8 @@ _Noreturn static void become(const struct process_spec *spec, char **argv, char 
         _exit(3);
     if (spec->has_own_group)
         (void)setpgid(0, 0);
-    if (spec->output_fd >= 0 && (dup2(spec->output_fd, STDOUT_FILENO) < 0 || dup2(spec->output_fd, STDERR_FILENO) < 0))
+    if (spec->output_fd >= 0 &&
+        (dup2(spec->output_fd, STDOUT_FILENO) < 0 || dup2(spec->output_fd, STDERR_FILENO) < 0))
         _exit(3);
     (void)execve("/proc/self/exe", argv, environment);
     _exit(3);
@@ -77,8 +78,8 @@ enum err process_start(struct process *process, const struct process_spec *spec,
     process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (process->pidfd >= 0)
         return ERR_NONE;
-    enum err err = error_set(error, ERR_IO, "cannot watch doorbuster %s: %s (Linux 5.3 or later is needed)", argv[1],
-        strerror(errno));
+    enum err err = error_set(error, ERR_IO, "cannot watch doorbuster %s: %s (Linux 5.3 or later is needed)",
+        argv[1], strerror(errno));
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
     return err;
@@ -94,8 +95,8 @@ static int reap(struct process *process)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-enum process_event process_wait(struct process *process, int other_fd, int signal_fd, int timeout_ms,
-    int *exit_status)
+enum process_event process_wait(
+    struct process *process, int other_fd, int signal_fd, int timeout_ms, int *exit_status)
 {
     struct pollfd fds[3] = {{signal_fd, POLLIN, 0}, {other_fd, POLLIN, 0}, {process->pidfd, POLLIN, 0}};
     int64_t end_ns = clock_mono_ns() + (int64_t)timeout_ms * 1000000;

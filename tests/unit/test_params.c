@@ -22,7 +22,8 @@ struct run {
     char *argv[WORDS_MAX];
 };
 
-/* A test that failed half-way leaves nothing to the next one; the caller's own variables do not matter either. */
+/* A test that failed half-way leaves nothing to the next one; the caller's own variables do not matter
+ * either. */
 static int clear_environment(void **state)
 {
     (void)state;
@@ -173,18 +174,18 @@ static void a_bad_value_is_answered_with_what_was_expected(void **state)
     assert_refused("serve --line-depth-max banana",
         "--line-depth-max is \"banana\", expected a whole number of commands from 1 to 1048576, for example "
         "--line-depth-max 32768");
-    assert_refused("serve --answer-deadline 5",
-        "--answer-deadline is \"5\", expected a time with its unit (ms, s, m, h, d) from 10ms to 10m, for example "
-        "--answer-deadline 5s");
+    assert_refused("serve --answer-deadline 5", "--answer-deadline is \"5\", expected a time with its unit "
+                                                "(ms, s, m, h, d) from 10ms to 10m, for example "
+                                                "--answer-deadline 5s");
     assert_refused("serve --log-level loud",
         "--log-level is \"loud\", expected one of debug|info|warn|error, for example --log-level info");
     assert_refused("serve --store", "--store needs a value, for example --store doorbuster.db");
     assert_refused("serve --trust-loopback=perhaps",
         "--trust-loopback is \"perhaps\", expected true or false, for example --trust-loopback true");
     assert_int_equal(setenv("DOORBUSTER_BODY_MAX", "1MB", 1), 0);
-    assert_refused("serve",
-        "DOORBUSTER_BODY_MAX is \"1MB\", expected a size in bytes or with KiB, MiB, GiB from 1B to 64MiB, for "
-        "example DOORBUSTER_BODY_MAX=1MiB");
+    assert_refused("serve", "DOORBUSTER_BODY_MAX is \"1MB\", expected a size in bytes or with KiB, MiB, GiB "
+                            "from 1B to 64MiB, for "
+                            "example DOORBUSTER_BODY_MAX=1MiB");
 }
 
 static void values_at_and_beyond_their_limits(void **state)
@@ -231,7 +232,8 @@ static void an_unknown_flag_gets_the_nearest_one_named(void **state)
     (void)state;
     assert_refused("serve --stoer x",
         "there is no flag --stoer; did you mean --store? doorbuster serve --help lists all");
-    assert_refused("serve --users 5", "there is no flag --users; doorbuster serve --help lists those there are");
+    assert_refused(
+        "serve --users 5", "there is no flag --users; doorbuster serve --help lists those there are");
     assert_refused("serve -v", "there is no flag -v; flags are whole words, --like-this");
 }
 
@@ -240,14 +242,20 @@ static void a_list_has_an_end(void **state)
     char line[2048] = "serve";
     struct run run;
     (void)state;
-    assert_int_equal(setenv("DOORBUSTER_LISTEN", "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,"
-        "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", 1), 0);
+    assert_int_equal(setenv("DOORBUSTER_LISTEN",
+                         "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,"
+                         "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
+                         1),
+        0);
     parse(&run, line);
     assert_int_equal(run.err, ERR_NONE);
     assert_int_equal(run.params.listen.count, PARAM_LIST_MAX);
     params_fini(&run.params);
-    assert_int_equal(setenv("DOORBUSTER_LISTEN", "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,"
-        "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", 1), 0);
+    assert_int_equal(setenv("DOORBUSTER_LISTEN",
+                         "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,"
+                         "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
+                         1),
+        0);
     parse(&run, line);
     assert_int_equal(run.err, ERR_USAGE);
     params_fini(&run.params);
@@ -283,9 +291,9 @@ static void a_secret_is_read_from_a_file_and_never_repeated(void **state)
     assert_int_equal(run.err, ERR_USAGE);
     assert_non_null(strstr(run.error.message, "No such file"));
     params_fini(&run.params);
-    assert_refused("serve --admin-key hunter2",
-        "--admin-key is a text of 7 bytes (not shown), expected 16 to 255 printable ASCII characters, for example "
-        "--admin-key \"$(openssl rand -hex 16)\"");
+    assert_refused("serve --admin-key hunter2", "--admin-key is a text of 7 bytes (not shown), expected 16 "
+                                                "to 255 printable ASCII characters, for example "
+                                                "--admin-key \"$(openssl rand -hex 16)\"");
 }
 
 /* What standard error got while parsing. */
@@ -313,8 +321,9 @@ static void a_misspelt_variable_is_named_and_ignored(void **state)
     assert_int_equal(setenv("DOORBUSTER_STOER", "x", 1), 0);
     assert_int_equal(setenv("DOORBUSTER_BIN", "x", 1), 0);
     parse_and_read_stderr("serve", text);
-    assert_string_equal(text, "doorbuster: the environment variable DOORBUSTER_STOER is unknown and ignored; did you "
-                              "mean DOORBUSTER_STORE?\n");
+    assert_string_equal(text,
+        "doorbuster: the environment variable DOORBUSTER_STOER is unknown and ignored; did you "
+        "mean DOORBUSTER_STORE?\n");
     (void)unsetenv("DOORBUSTER_STOER");
     parse_and_read_stderr("serve", text);
     assert_string_equal(text, "");

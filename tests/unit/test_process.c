@@ -41,7 +41,8 @@ static void start(struct process *process, const char *what, const char *argumen
 {
     struct error error;
     const char *const argv[] = {what, argument, NULL};
-    struct process_spec spec = {.argv = argv, .environment = {"DOORBUSTER_GIVEN=yes"}, .output_fd = output_fd};
+    struct process_spec spec = {
+        .argv = argv, .environment = {"DOORBUSTER_GIVEN=yes"}, .output_fd = output_fd};
     if (process_start(process, &spec, &error) != ERR_NONE)
         fail_msg("%s", error.message);
 }
