@@ -3,11 +3,6 @@
 #include "base/slice.h"
 #include "cmd/cmd.h"
 
-#pragma weak cmd_serve
-#pragma weak cmd_rush
-#pragma weak cmd_verify
-#pragma weak cmd_demo
-
 typedef int verb_run(int argc, char **argv);
 
 static verb_run *const verb_runs[VERB_COUNT] = {
@@ -52,7 +47,5 @@ int main(int argc, char **argv)
     }
     if (asks_for_help(argc - 1, argv + 1))
         return run_help(params_verb_name(verb));
-    if (verb_runs[verb] == NULL)
-        return EXIT_WORLD;
     return verb_runs[verb](argc - 1, argv + 1);
 }
