@@ -21,7 +21,8 @@ void block_pool_init(struct block_pool *pool, size_t block_size, size_t keep_cou
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     ENSURE(block_size > 0);
-    *pool = (struct block_pool){.block_size = (block_size + page - 1) / page * page, .keep_count = keep_count};
+    *pool =
+        (struct block_pool){.block_size = (block_size + page - 1) / page * page, .keep_count = keep_count};
 }
 
 void block_pool_fini(struct block_pool *pool)
@@ -57,8 +58,8 @@ static void add_region(struct block_pool *pool)
         return;
     region->size = added * pool->block_size;
     region->base = make_stack(pool, pool->count + added) == NULL
-        ? MAP_FAILED
-        : mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                       ? MAP_FAILED
+                       : mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (region->base == MAP_FAILED) {
         free(region);
         return;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocks of whole pages, kept for re-use, whose memory goes back to the kernel after a crowd has left. The free
- * blocks are a stack: what was given back last is taken first, so the bottom of the stack is what nobody has
- * needed for longest, and block_pool_trim returns the pages of that bottom. The block itself stays reserved and
- * costs nothing until it is taken again. One thread at a time.
+ * Blocks of whole pages, kept for re-use, whose memory goes back to the kernel after a crowd has left. The
+ * free blocks are a stack: what was given back last is taken first, so the bottom of the stack is what nobody
+ * has needed for longest, and block_pool_trim returns the pages of that bottom. The block itself stays
+ * reserved and costs nothing until it is taken again. One thread at a time.
  */
 #ifndef DOORBUSTER_NET_BLOCK_POOL_H
 #define DOORBUSTER_NET_BLOCK_POOL_H
@@ -13,9 +13,9 @@
 struct block_region;
 
 struct block_pool {
-    size_t block_size;    /* bytes, a multiple of the page size */
-    size_t keep_count;    /* unused blocks that keep their pages */
-    void **free_blocks;   /* a stack with room for every block */
+    size_t block_size;  /* bytes, a multiple of the page size */
+    size_t keep_count;  /* unused blocks that keep their pages */
+    void **free_blocks; /* a stack with room for every block */
     size_t free_count;
     size_t free_low;      /* the lowest free_count since the last trim */
     size_t trimmed_count; /* blocks at the bottom of the stack without pages */
@@ -33,7 +33,8 @@ void block_pool_fini(struct block_pool *pool);
 void *block_pool_take(struct block_pool *pool);
 void block_pool_put(struct block_pool *pool, void *block);
 
-/* Gives the pages back of all but keep_count blocks that were free ever since the last call. Call now and then. */
+/* Gives the pages back of all but keep_count blocks that were free ever since the last call. Call now and
+ * then. */
 void block_pool_trim(struct block_pool *pool);
 
 #endif

@@ -5,8 +5,8 @@
 #include <string.h>
 
 enum step {
-    STEP_SIZE,          /* hex digits */
-    STEP_EXTENSION,     /* after ';' */
+    STEP_SIZE,      /* hex digits */
+    STEP_EXTENSION, /* after ';' */
     STEP_SIZE_LF,
     STEP_DATA,
     STEP_DATA_CR,
@@ -34,8 +34,8 @@ static bool is_text(char c)
     return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7F);
 }
 
-/* A visible character that can stand in a trailer's name; the ones that cannot are only refused roughly, since
- * nobody reads the name. */
+/* A visible character that can stand in a trailer's name; the ones that cannot are only refused roughly,
+ * since nobody reads the name. */
 static bool is_name(char c)
 {
     return c > ' ' && c < 0x7F && c != ':' && c != '"' && c != '(' && c != ')' && c != ',';
@@ -77,7 +77,8 @@ static bool take_byte(struct http_chunked *chunked, char c)
         return expect(chunked, c == '\n', STEP_SIZE);
     case STEP_TRAILER_START:
         chunked->extra++;
-        return c == '\r' ? expect(chunked, true, STEP_LAST_LF) : expect(chunked, is_name(c), STEP_TRAILER_NAME);
+        return c == '\r' ? expect(chunked, true, STEP_LAST_LF)
+                         : expect(chunked, is_name(c), STEP_TRAILER_NAME);
     case STEP_TRAILER_NAME:
         chunked->extra++;
         return c == ':' ? expect(chunked, true, STEP_TRAILER_VALUE) : is_name(c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From bytes to requests. A connection serves its requests one after the other; conn_serve is the one loop that
- * does so, entered when something was received and when an answer has gone out, and conn_serve's last step,
- * settle, is the only place that decides which state follows.
+ * From bytes to requests. A connection serves its requests one after the other; conn_serve is the one loop
+ * that does so, entered when something was received and when an answer has gone out, and conn_serve's last
+ * step, settle, is the only place that decides which state follows.
  */
 #include "base/ensure.h"
 #include "net/http_priv.h"
@@ -38,7 +38,9 @@ void input_free(struct http_server *server, struct input *input)
     *input = (struct input){0};
 }
 
-/* Moves to a buffer of `size` bytes. False, and nothing changed, when that is too much for all or for memory. */
+/*
+ * Moves to a buffer of `size` bytes. False, and nothing changed, when that is too much for all or for memory.
+ */
 static bool input_grow(struct http_server *server, struct input *input, size_t size)
 {
     size_t old_size = input->size > INPUT_BYTES ? input->size : 0;
@@ -156,7 +158,8 @@ void conn_end_exchange(struct exchange *exchange)
 /* No request, reply or stream is under way, and the connection is open. */
 static bool is_free(const struct connection *conn)
 {
-    return conn->exchange == NULL && conn->output == NULL && conn->stream == NULL && conn->state < CONN_LINGERING;
+    return conn->exchange == NULL && conn->output == NULL && conn->stream == NULL &&
+           conn->state < CONN_LINGERING;
 }
 
 /* Empty lines before a request are passed over (RFC 9112 section 2.2). */
@@ -164,7 +167,7 @@ static void skip_empty_lines(struct connection *conn)
 {
     struct input *input = &conn->input;
     while (input->end - input->start >= 2 && input->base[input->start] == '\r' &&
-        input->base[input->start + 1] == '\n')
+           input->base[input->start + 1] == '\n')
         input->start += 2;
 }
 
@@ -198,8 +201,8 @@ static enum http_fault begin_body(struct connection *conn)
 }
 
 /*
- * Joins what has arrived of a chunked body right behind the head. The decoder takes all bytes unless the body ends,
- * so the input ends where the joined body does until then.
+ * Joins what has arrived of a chunked body right behind the head. The decoder takes all bytes unless the body
+ * ends, so the input ends where the joined body does until then.
  */
 static enum http_chunked_status join_chunks(struct connection *conn, uint32_t *request_len)
 {
@@ -218,7 +221,9 @@ static enum http_chunked_status join_chunks(struct connection *conn, uint32_t *r
     return status;
 }
 
-/* True when the body is complete, and then how many bytes the request takes; a fault is already dealt with. */
+/*
+ * True when the body is complete, and then how many bytes the request takes; a fault is already dealt with.
+ */
 static bool read_body(struct connection *conn, uint32_t *request_len)
 {
     if (!conn->is_chunked) {

@@ -3,12 +3,6 @@
 
 #include <endian.h>
 
-#ifdef DOORBUSTER_HAVE_LLHTTP
-#include <llhttp.h>
-#else
-#include <http_parser.h>
-#endif
-
 #include "base/ensure.h"
 
 static const struct http_fault_info fault_infos[] = {
@@ -23,25 +17,57 @@ const struct http_fault_info *http_fault_info(enum http_fault fault)
     return &fault_infos[fault];
 }
 
+/* ---- Characters ---- */
+
+enum {
+    IS_TOKEN = 1, /* RFC 9110 section 5.6.2 */
+    IS_HOST = 2   /* what RFC 3986 allows in host and port */
+};
+
+static const uint8_t classes[256] = {
+    ['0' ... '9'] = IS_TOKEN | IS_HOST,
+    ['A' ... 'Z'] = IS_TOKEN | IS_HOST,
+    ['a' ... 'z'] = IS_TOKEN | IS_HOST,
+    ['!'] = IS_TOKEN | IS_HOST,
+    ['#'] = IS_TOKEN,
+    ['$'] = IS_TOKEN | IS_HOST,
+    ['%'] = IS_TOKEN | IS_HOST,
+    ['&'] = IS_TOKEN | IS_HOST,
+    ['\''] = IS_TOKEN | IS_HOST,
+    ['*'] = IS_TOKEN | IS_HOST,
+    ['+'] = IS_TOKEN | IS_HOST,
+    ['-'] = IS_TOKEN | IS_HOST,
+    ['.'] = IS_TOKEN | IS_HOST,
+    ['^'] = IS_TOKEN,
+    ['_'] = IS_TOKEN | IS_HOST,
+    ['`'] = IS_TOKEN,
+    ['|'] = IS_TOKEN,
+    ['~'] = IS_TOKEN | IS_HOST,
+    [':'] = IS_HOST,
+    ['['] = IS_HOST,
+    [']'] = IS_HOST,
+    ['('] = IS_HOST,
+    [')'] = IS_HOST,
+    [';'] = IS_HOST,
+    [','] = IS_HOST,
+    ['='] = IS_HOST,
+};
+
+static bool is_class(char c, int wanted)
+{
+    return classes[(unsigned char)c] & wanted;
+}
+
+/* How many characters at the front are of that class. */
+static size_t class_len(struct slice text, int wanted)
+{
+    size_t len = 0;
+    while (len < text.len && is_class(text.base[len], wanted))
+        len++;
+    return len;
+}
+
 /* ---- First pass: where the head ends, and bytes that no head may hold ---- */
-
-/* RFC 9110 section 5.6.2 */
-static bool is_token_char(char c)
-{
-    static const bool marks[128] = {['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1,
-        ['+'] = 1, ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1};
-    unsigned char u = (unsigned char)c;
-    return (u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || (u >= '0' && u <= '9') || (u < 128 && marks[u]);
-}
-
-static bool is_token(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (!is_token_char(text.base[i]))
-            return false;
-    }
-    return text.len > 0;
-}
 
 static bool is_control(char c)
 {
@@ -49,9 +75,9 @@ static bool is_control(char c)
 }
 
 /*
- * The next control character at or after `at`, or `len`. Eight bytes at a time: a byte below 0x20 borrows into
- * its top bit when 0x20 is taken off, and so does a zero (a DEL made zero) when 1 is taken off. A borrow can make
- * a higher byte look like a hit too, but never a lower one, and only the lowest is asked for.
+ * The next control character at or after `at`, or `len`. Eight bytes at a time: a byte below 0x20 borrows
+ * into its top bit when 0x20 is taken off, and so does a zero (a DEL made zero) when 1 is taken off. A borrow
+ * can make a higher byte look like a hit too, but never a lower one, and only the lowest is asked for.
  */
 static size_t find_control(const char *base, size_t at, size_t len)
 {
@@ -74,13 +100,15 @@ static size_t find_control(const char *base, size_t at, size_t len)
 
 static bool is_folded(const struct http_scan *scan, struct slice input)
 {
-    return scan->line > 0 && scan->line < input.len && (input.base[scan->line] == ' ' || input.base[scan->line] == '\t');
+    return scan->line > 0 && scan->line < input.len &&
+           (input.base[scan->line] == ' ' || input.base[scan->line] == '\t');
 }
 
 enum http_scan_status http_scan(struct http_scan *scan, struct slice input)
 {
     size_t at = scan->at;
-    if (is_folded(scan, input) || (at == 0 && input.len > 0 && input.base[0] != '\r' && !is_token_char(input.base[0])))
+    if (is_folded(scan, input) ||
+        (at == 0 && input.len > 0 && input.base[0] != '\r' && !is_class(input.base[0], IS_TOKEN)))
         return HTTP_SCAN_MALFORMED;
     for (;;) {
         at = find_control(input.base, at, input.len);
@@ -108,104 +136,7 @@ enum http_scan_status http_scan(struct http_scan *scan, struct slice input)
     }
 }
 
-/* ---- Second pass: the library ---- */
-
-#ifdef DOORBUSTER_HAVE_LLHTTP
-#define PARSER llhttp_t
-#define PARSER_SETTINGS llhttp_settings_t
-#else
-#define PARSER http_parser
-#define PARSER_SETTINGS http_parser_settings
-#endif
-
-/* What the callbacks fill. */
-struct parse {
-    struct http_request *request;
-    bool is_in_name;   /* the last piece was of a header's name */
-    bool is_too_many;
-    bool is_complete;
-};
-
-/* A piece that follows the one before, or the first one. */
-static void extend(struct slice *text, const char *at, size_t len)
-{
-    if (text->len == 0)
-        *text = slice_make(at, len);
-    else
-        text->len = (size_t)(at + len - text->base);
-}
-
-static int on_url(PARSER *parser, const char *at, size_t len)
-{
-    struct parse *parse = parser->data;
-    extend(&parse->request->target, at, len);
-    return 0;
-}
-
-static int on_header_field(PARSER *parser, const char *at, size_t len)
-{
-    struct parse *parse = parser->data;
-    struct http_request *request = parse->request;
-    if (!parse->is_in_name) {
-        if (request->header_count == HTTP_HEADERS_MAX) {
-            parse->is_too_many = true;
-            return -1;
-        }
-        request->headers[request->header_count++] = (struct http_header){{at, 0}, {at, 0}};
-        parse->is_in_name = true;
-    }
-    extend(&request->headers[request->header_count - 1].name, at, len);
-    return 0;
-}
-
-static int on_header_value(PARSER *parser, const char *at, size_t len)
-{
-    struct parse *parse = parser->data;
-    struct http_request *request = parse->request;
-    parse->is_in_name = false;
-    if (request->header_count == 0)
-        return -1;
-    extend(&request->headers[request->header_count - 1].value, at, len);
-    return 0;
-}
-
-static int on_headers_complete(PARSER *parser)
-{
-    struct parse *parse = parser->data;
-    parse->is_complete = true;
-    return 1; /* the body is not the library's business */
-}
-
-static const PARSER_SETTINGS settings = {
-    .on_url = on_url,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
-};
-
-#ifdef DOORBUSTER_HAVE_LLHTTP
-static void library_init(PARSER *parser)
-{
-    llhttp_init(parser, HTTP_REQUEST, &settings);
-}
-
-static bool library_feed(PARSER *parser, struct slice bytes)
-{
-    llhttp_errno_t status = llhttp_execute(parser, bytes.base, bytes.len);
-    return status == HPE_OK || status == HPE_PAUSED_UPGRADE;
-}
-#else
-static void library_init(PARSER *parser)
-{
-    http_parser_init(parser, HTTP_REQUEST);
-}
-
-static bool library_feed(PARSER *parser, struct slice bytes)
-{
-    return http_parser_execute(parser, &settings, bytes.base, bytes.len) == bytes.len &&
-        HTTP_PARSER_ERRNO(parser) == HPE_OK;
-}
-#endif
+/* ---- Second pass: the request line ---- */
 
 struct method_row {
     struct slice name;
@@ -221,42 +152,53 @@ static const struct method_row methods[] = {
     {SLICE_INIT("DELETE"), METHOD_DELETE},
 };
 
-/* False when the line does not begin with a method and a blank. Methods are case-sensitive. */
-static bool take_method(struct slice bytes, struct http_request *request)
+/* Takes the text up to the first `end` off the front, `end` too. False when there is none. */
+static bool take_until(struct slice *rest, char end, struct slice *text)
 {
-    const char *blank = memchr(bytes.base, ' ', bytes.len);
-    if (blank == NULL)
+    const char *at = memchr(rest->base, end, rest->len);
+    if (at == NULL)
         return false;
-    request->method_name = slice_make(bytes.base, (size_t)(blank - bytes.base));
+    *text = slice_make(rest->base, (size_t)(at - rest->base));
+    *rest = slice_make(at + 1, rest->len - text->len - 1);
+    return true;
+}
+
+/* Takes a line and its CRLF off the front; http_scan has seen to it that a CR is always the end of a line. */
+static bool take_line(struct slice *rest, struct slice *line)
+{
+    if (!take_until(rest, '\r', line) || rest->len == 0)
+        return false;
+    rest->base++;
+    rest->len--;
+    return true;
+}
+
+/* Methods are case-sensitive. */
+static void read_method(struct http_request *request)
+{
     request->method = METHOD_OTHER;
     request->is_head = false;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         if (slice_eq(methods[i].name, request->method_name)) {
             request->method = methods[i].method;
-            request->is_head = bytes.base[0] == 'H';
-            return true;
+            request->is_head = request->method_name.base[0] == 'H';
+            return;
         }
     }
-    return is_token(request->method_name);
 }
 
-/*
- * The library knows only registered methods, and treats some of them in ways of their own; so a method of no
- * interest to us is parsed under the name GET.
- */
-static bool run_library(struct slice bytes, struct http_request *request, PARSER *parser)
+/* HTTP/1.1, and any later 1.x, which must understand 1.1 (RFC 9110 section 2.5). */
+static enum http_fault read_version(struct slice version, struct http_head *head)
 {
-    library_init(parser);
-    if (request->method == METHOD_OTHER) {
-        if (!library_feed(parser, SLICE("GET")))
-            return false;
-        bytes.base += request->method_name.len;
-        bytes.len -= request->method_name.len;
-    }
-    return library_feed(parser, bytes);
+    if (version.len != 8 || memcmp(version.base, "HTTP/", 5) != 0)
+        return HTTP_FAULT_LINE;
+    char major = version.base[5];
+    char minor = version.base[7];
+    if (major < '0' || major > '9' || version.base[6] != '.' || minor < '0' || minor > '9')
+        return HTTP_FAULT_LINE;
+    head->is_http_1_0 = minor == '0';
+    return major == '1' ? HTTP_FAULT_NONE : HTTP_FAULT_VERSION;
 }
-
-/* ---- What the library leaves open ---- */
 
 /* Visible ASCII without '#': a fragment never travels (RFC 9112 section 3.2). */
 static bool is_target(struct slice text)
@@ -268,7 +210,8 @@ static bool is_target(struct slice text)
     return text.len > 0;
 }
 
-/* "http://host/path" is what a proxy is sent; the host in it is of no interest to us (RFC 9112 section 3.2.2). */
+/* "http://host/path" is what a proxy is sent; the host in it is of no interest to us (RFC 9112
+ * section 3.2.2). */
 static bool strip_origin(struct slice *target)
 {
     size_t len = 0;
@@ -285,7 +228,7 @@ static bool strip_origin(struct slice *target)
     return len > host;
 }
 
-static enum http_fault split_target(struct http_request *request)
+static enum http_fault read_target(struct http_request *request)
 {
     struct slice rest = request->target;
     if (!is_target(rest))
@@ -299,18 +242,7 @@ static enum http_fault split_target(struct http_request *request)
     return HTTP_FAULT_NONE;
 }
 
-/* The characters of RFC 3986's host and port; empty is allowed (RFC 9110 section 7.2). */
-static bool is_host(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.base[i];
-        if (!is_token_char(c) && memchr(":[]();,=", c, 8) == NULL)
-            return false;
-        if (c == '#' || c == '^' || c == '`' || c == '|')
-            return false;
-    }
-    return true;
-}
+/* ---- Second pass: the headers ---- */
 
 static bool take_length(struct slice text, uint64_t *length)
 {
@@ -347,13 +279,13 @@ struct framing {
     enum http_fault fault; /* the first */
 };
 
-static void look_at_header(struct http_header *header, struct framing *framing, struct http_head *head)
+static void look_at_header(const struct http_header *header, struct framing *framing, struct http_head *head)
 {
     switch (header->name.len) {
     case 4:
         if (slice_eq_nocase(header->name, SLICE("host"))) {
             framing->host_count++;
-            if (!is_host(header->value))
+            if (class_len(header->value, IS_HOST) != header->value.len) /* empty is allowed: RFC 9110, 7.2 */
                 framing->fault = HTTP_FAULT_HOST;
         }
         break;
@@ -391,48 +323,74 @@ static void look_at_header(struct http_header *header, struct framing *framing, 
     }
 }
 
-static enum http_fault look_at_headers(struct http_request *request, struct http_head *head)
+/* Takes what all the headers together say. */
+static enum http_fault judge(
+    const struct framing *framing, struct http_request *request, struct http_head *head)
 {
-    struct framing framing = {.fault = HTTP_FAULT_NONE};
-    for (size_t i = 0; i < request->header_count; i++) {
-        struct http_header *header = &request->headers[i];
-        if (!is_token(header->name))
-            return HTTP_FAULT_HEADER;
-        header->value = slice_trim(header->value);
-        look_at_header(header, &framing, head);
-    }
-    if (framing.fault != HTTP_FAULT_NONE)
-        return framing.fault;
-    if (framing.host_count > 1 || (framing.host_count == 0 && !head->is_http_1_0))
+    if (framing->fault != HTTP_FAULT_NONE)
+        return framing->fault;
+    if (framing->host_count > 1 || (framing->host_count == 0 && !head->is_http_1_0))
         return HTTP_FAULT_HOST;
-    if (framing.length_count + framing.encoding_count > 1)
+    if (framing->length_count + framing->encoding_count > 1)
         return HTTP_FAULT_LENGTH;
     if (head->is_chunked && head->is_http_1_0)
         return HTTP_FAULT_LENGTH;
-    request->has_body = framing.length_count + framing.encoding_count > 0;
-    head->is_keepalive = !framing.is_close && (!head->is_http_1_0 || framing.is_keepalive);
+    request->has_body = framing->length_count + framing->encoding_count > 0;
+    head->is_keepalive = !framing->is_close && (!head->is_http_1_0 || framing->is_keepalive);
     head->is_continue_expected = head->is_continue_expected && !head->is_http_1_0;
-    return framing.is_expectation_unknown && !head->is_http_1_0 ? HTTP_FAULT_EXPECTATION : HTTP_FAULT_NONE;
+    return framing->is_expectation_unknown && !head->is_http_1_0 ? HTTP_FAULT_EXPECTATION : HTTP_FAULT_NONE;
+}
+
+static struct slice trim_blanks(const char *start, const char *end)
+{
+    while (start < end && (*start == ' ' || *start == '\t'))
+        start++;
+    while (start < end && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    return slice_make(start, (size_t)(end - start));
+}
+
+/* "name: value"; the colon follows the name at once (RFC 9112 section 5.1). */
+static bool read_header(struct slice line, struct http_header *header)
+{
+    size_t name_len = class_len(line, IS_TOKEN);
+    if (name_len == 0 || name_len == line.len || line.base[name_len] != ':')
+        return false;
+    header->name = slice_make(line.base, name_len);
+    header->value = trim_blanks(line.base + name_len + 1, line.base + line.len);
+    return true;
+}
+
+static enum http_fault read_headers(struct slice rest, struct http_request *request, struct http_head *head)
+{
+    struct framing framing = {.fault = HTTP_FAULT_NONE};
+    struct slice line;
+    while (take_line(&rest, &line) && line.len > 0) {
+        if (request->header_count == HTTP_HEADERS_MAX)
+            return HTTP_FAULT_HEADER_COUNT;
+        struct http_header *header = &request->headers[request->header_count++];
+        if (!read_header(line, header))
+            return HTTP_FAULT_HEADER;
+        look_at_header(header, &framing, head);
+    }
+    return judge(&framing, request, head);
 }
 
 enum http_fault http_head_parse(struct slice bytes, struct http_request *request, struct http_head *head)
 {
-    struct parse parse = {.request = request};
-    PARSER parser;
+    struct slice rest = bytes;
+    struct slice line;
     *head = (struct http_head){0};
-    request->target = slice_make("", 0);
     request->header_count = 0;
-    if (!take_method(bytes, request))
+    if (!take_line(&rest, &line) || !take_until(&line, ' ', &request->method_name) ||
+        !take_until(&line, ' ', &request->target))
         return HTTP_FAULT_LINE;
-    parser.data = &parse;
-    bool is_read = run_library(bytes, request, &parser);
-    if (parse.is_too_many)
-        return HTTP_FAULT_HEADER_COUNT;
-    if (!is_read || !parse.is_complete)
-        return request->header_count == 0 ? HTTP_FAULT_LINE : HTTP_FAULT_HEADER;
-    if (parser.http_major != 1)
-        return HTTP_FAULT_VERSION;
-    head->is_http_1_0 = parser.http_minor == 0;
-    enum http_fault fault = split_target(request);
-    return fault != HTTP_FAULT_NONE ? fault : look_at_headers(request, head);
+    if (request->method_name.len == 0 ||
+        class_len(request->method_name, IS_TOKEN) != request->method_name.len)
+        return HTTP_FAULT_LINE;
+    read_method(request);
+    enum http_fault fault = read_version(line, head);
+    if (fault == HTTP_FAULT_NONE)
+        fault = read_target(request);
+    return fault != HTTP_FAULT_NONE ? fault : read_headers(rest, request, head);
 }

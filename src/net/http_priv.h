@@ -3,15 +3,15 @@
  * What the files of the HTTP server share: http_server.c (connections come, go, and are cut by deadlines),
  * http_conn.c (bytes become requests), http_reply.c (answers), http_stream.c (answers that go on).
  *
- * A connection stands on exactly one list of its server, the list of its state; conn_move is the only function
- * that changes it. All connections of a list have the same time limit, so each list is in order of deadline and
- * the timer looks at heads only.
+ * A connection stands on exactly one list of its server, the list of its state; conn_move is the only
+ * function that changes it. All connections of a list have the same time limit, so each list is in order of
+ * deadline and the timer looks at heads only.
  *
- * While nothing is under way a connection owns no buffer. It takes one when its socket has something to read, and
- * gives it back when all in it has been answered. From the end of the head to the reply there is an exchange: the
- * request, its arena and what belongs to its answer. As long as an exchange exists the bytes of its request stay
- * where they are, because the handler holds slices of them. When the client goes meanwhile, the exchange keeps
- * the buffer and lives on without its connection until it is answered.
+ * While nothing is under way a connection owns no buffer. It takes one when its socket has something to read,
+ * and gives it back when all in it has been answered. From the end of the head to the reply there is an
+ * exchange: the request, its arena and what belongs to its answer. As long as an exchange exists the bytes of
+ * its request stay where they are, because the handler holds slices of them. When the client goes meanwhile,
+ * the exchange keeps the buffer and lives on without its connection until it is answered.
  */
 #ifndef DOORBUSTER_NET_HTTP_PRIV_H
 #define DOORBUSTER_NET_HTTP_PRIV_H
@@ -32,30 +32,30 @@
 #include "net/http_server.h"
 
 enum conn_state {
-    CONN_IDLE,             /* between requests, nothing received */
-    CONN_HEAD,             /* the head is not complete; also a new connection */
-    CONN_BODY,             /* the head is complete, the body is not */
-    CONN_WAITING,          /* a handler has the request */
-    CONN_WRITING,          /* the client has not taken all of a reply */
-    CONN_STREAMING,        /* a stream is open and all of it taken */
-    CONN_STREAM_WRITING,   /* a stream is open and a write is not all taken */
-    CONN_LINGERING,        /* all said; what still arrives is thrown away until the client closes */
-    CONN_CLOSING,          /* gone but for its handle */
+    CONN_IDLE,           /* between requests, nothing received */
+    CONN_HEAD,           /* the head is not complete; also a new connection */
+    CONN_BODY,           /* the head is complete, the body is not */
+    CONN_WAITING,        /* a handler has the request */
+    CONN_WRITING,        /* the client has not taken all of a reply */
+    CONN_STREAMING,      /* a stream is open and all of it taken */
+    CONN_STREAM_WRITING, /* a stream is open and a write is not all taken */
+    CONN_LINGERING,      /* all said; what still arrives is thrown away until the client closes */
+    CONN_CLOSING,        /* gone but for its handle */
     CONN_STATE_COUNT
 };
 
 enum {
-    INPUT_BYTES = 4096,              /* a first input buffer */
-    SCRATCH_BYTES = 64 * 1024,       /* where replies are put together; and where unwanted input goes */
+    INPUT_BYTES = 4096,        /* a first input buffer */
+    SCRATCH_BYTES = 64 * 1024, /* where replies are put together; and where unwanted input goes */
     LINGER_MS = 2000,
     LINGER_BYTES_MAX = 16 * 1024 * 1024,
-    REFUSED_COUNT_MAX = 256          /* connections beyond the limit that may linger at a time */
+    REFUSED_COUNT_MAX = 256 /* connections beyond the limit that may linger at a time */
 };
 
 struct output; /* bytes the kernel did not take at once */
 
 struct input {
-    char *base;     /* NULL: no buffer */
+    char *base; /* NULL: no buffer */
     uint32_t size;
     uint32_t start; /* first byte of the request under way, or of the next one */
     uint32_t end;   /* bytes received */
@@ -73,17 +73,17 @@ struct connection {
     struct input input;
     struct http_scan scan;
     struct http_chunked chunked;
-    uint32_t head_len;   /* 0 until the head is complete; bytes from input.start */
-    uint32_t body_len;   /* expected, or joined so far when chunked */
-    uint32_t discarded;  /* bytes thrown away while lingering */
-    uint8_t state;       /* enum conn_state */
+    uint32_t head_len;  /* 0 until the head is complete; bytes from input.start */
+    uint32_t body_len;  /* expected, or joined so far when chunked */
+    uint32_t discarded; /* bytes thrown away while lingering */
+    uint8_t state;      /* enum conn_state */
     bool is_reading;
-    bool is_eof;         /* the client will send no more */
-    bool is_serving;     /* conn_serve is on the stack */
-    bool is_last;        /* close when the present reply is out */
-    bool is_chunked;     /* of the request whose body is awaited */
-    bool is_fresh;       /* nothing was ever received */
-    bool is_refused;     /* beyond the limit: only here to be told so */
+    bool is_eof;     /* the client will send no more */
+    bool is_serving; /* conn_serve is on the stack */
+    bool is_last;    /* close when the present reply is out */
+    bool is_chunked; /* of the request whose body is awaited */
+    bool is_fresh;   /* nothing was ever received */
+    bool is_refused; /* beyond the limit: only here to be told so */
     bool is_from_loopback;
 };
 
@@ -91,8 +91,8 @@ struct exchange {
     struct http_request request; /* first: request and exchange are one address */
     struct connection *conn;     /* NULL: the client has gone */
     struct http_head head;
-    struct input input;          /* owned when conn is NULL */
-    uint32_t request_len;        /* bytes of the input that the request takes */
+    struct input input;   /* owned when conn is NULL */
+    uint32_t request_len; /* bytes of the input that the request takes */
     alignas(max_align_t) char arena_memory[];
 };
 
@@ -126,10 +126,10 @@ struct http_server {
     struct list gone_streams; /* on_closed is due */
     void (*on_drained)(void *context);
     void *on_drained_context;
-    bool has_served;          /* something was received in this turn */
+    bool has_served; /* something was received in this turn */
     bool is_draining;
-    int64_t trim_at_ms;       /* of the loop's clock */
-    int64_t date_until_ms;    /* of the loop's clock */
+    int64_t trim_at_ms;    /* of the loop's clock */
+    int64_t date_until_ms; /* of the loop's clock */
     char date[CLOCK_HTTP_LEN];
     struct counters counters;
     char scratch[SCRATCH_BYTES];
@@ -141,9 +141,9 @@ static inline struct exchange *exchange_of(struct http_request *request)
 }
 
 /* One writer, so no locked instruction is needed. */
-#define COUNTER_ADD(counter, amount)                                                                         \
-    atomic_store_explicit(&(counter), atomic_load_explicit(&(counter), memory_order_relaxed) + (amount),     \
-        memory_order_relaxed)
+#define COUNTER_ADD(counter, amount) \
+    atomic_store_explicit(           \
+        &(counter), atomic_load_explicit(&(counter), memory_order_relaxed) + (amount), memory_order_relaxed)
 
 /* ---- http_server.c ---- */
 
@@ -202,13 +202,14 @@ struct reply_head {
     struct slice extra;
     struct slice correlation_id; /* empty: a new one */
     size_t body_len;
-    bool is_stream;              /* chunked, unless to HTTP/1.0 */
+    bool is_stream; /* chunked, unless to HTTP/1.0 */
     bool is_close;
     bool is_http_1_0;
 };
 size_t reply_head_write(struct http_server *server, const struct reply_head *head);
 
-/* Answers for the server itself, through render_error, and closes afterwards when is_last. request may be NULL. */
+/* Answers for the server itself, through render_error, and closes afterwards when is_last. request may be
+ * NULL. */
 void conn_reply_fault(struct connection *conn, enum http_fault fault, bool is_last);
 
 /* ---- http_stream.c ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers. A reply is put together in the server's scratch buffer and offered to the kernel at once, which nearly
- * always takes it whole: one system call and no copy kept. Only what it does not take is copied to the heap.
+ * Answers. A reply is put together in the server's scratch buffer and offered to the kernel at once, which
+ * nearly always takes it whole: one system call and no copy kept. Only what it does not take is copied to the
+ * heap.
  */
 #include "base/ensure.h"
 #include "net/http_priv.h"
@@ -9,8 +10,8 @@
 #include <stdlib.h>
 
 enum {
-    HEAD_FIXED_MAX = 512,         /* everything in a head but the three texts of others */
-    FAULT_BODY_MAX = 128 * 1024   /* a message may quote a whole target, escaped */
+    HEAD_FIXED_MAX = 512,       /* everything in a head but the three texts of others */
+    FAULT_BODY_MAX = 128 * 1024 /* a message may quote a whole target, escaped */
 };
 
 struct output {
@@ -21,37 +22,48 @@ struct output {
 
 /* ---- The head of a reply ---- */
 
+struct reason {
+    int status;
+    const char *text;
+};
+
+/* RFC 9110 section 15; the commoner ones first. */
+static const struct reason reasons[] = {
+    {200, "OK"},
+    {429, "Too Many Requests"},
+    {400, "Bad Request"},
+    {404, "Not Found"},
+    {201, "Created"},
+    {503, "Service Unavailable"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {502, "Bad Gateway"},
+    {504, "Gateway Timeout"},
+};
+
 static const char *reason(int status)
 {
-    switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 303: return "See Other";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return "Other";
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (reasons[i].status == status)
+            return reasons[i].text;
     }
+    return "Other";
 }
 
 /* The writers below trust that reply_head_write has checked the room once for all. */
@@ -126,7 +138,8 @@ static char *put_framing(char *at, const struct reply_head *head)
 
 size_t reply_head_write(struct http_server *server, const struct reply_head *head)
 {
-    ENSURE(head->content_type.len + head->extra.len + head->correlation_id.len + HEAD_FIXED_MAX <= SCRATCH_BYTES);
+    ENSURE(head->content_type.len + head->extra.len + head->correlation_id.len + HEAD_FIXED_MAX <=
+           SCRATCH_BYTES);
     ENSURE(head->status >= 200 && head->status <= 599);
     char *at = put_status(server->scratch, head->status);
     at = put_correlation(at, server, head->correlation_id);
@@ -161,7 +174,8 @@ static void on_written(uv_write_t *write, int status)
 }
 
 /* Keeps a copy of what is left of the buffers and lets the loop send it. */
-static void send_later(struct connection *conn, const uv_buf_t *bufs, unsigned count, size_t sent, size_t total)
+static void send_later(
+    struct connection *conn, const uv_buf_t *bufs, unsigned count, size_t sent, size_t total)
 {
     struct output *output = malloc(sizeof *output + total - sent);
     if (output == NULL) {
@@ -271,11 +285,14 @@ void http_reply_close(struct http_request *request, int status, struct slice con
 
 /* ---- The server's own replies ---- */
 
-static void reply_unread(struct connection *conn, int status, struct slice content_type, struct slice extra,
-    struct slice body)
+static void reply_unread(
+    struct connection *conn, int status, struct slice content_type, struct slice extra, struct slice body)
 {
-    const struct reply_head head = {
-        .status = status, .content_type = content_type, .extra = extra, .body_len = body.len, .is_close = true};
+    const struct reply_head head = {.status = status,
+        .content_type = content_type,
+        .extra = extra,
+        .body_len = body.len,
+        .is_close = true};
     send_reply(conn, reply_head_write(conn->server, &head), body);
     conn_after_send(conn);
 }

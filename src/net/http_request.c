@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Looking into a request. */
 #include "net/http_server.h"
 
 bool http_header(const struct http_request *request, struct slice name, struct slice *value)

@@ -100,7 +100,9 @@ static bool cut_path(struct arena *arena, struct slice path, struct segments *se
     return true;
 }
 
-/* The usual path has nothing to decode, and most routes have no parameters: no more than a comparison then. */
+/*
+ * The usual path has nothing to decode, and most routes have no parameters: no more than a comparison then.
+ */
 static const struct http_route *find_plain(const struct http_router *router, struct http_request *request)
 {
     struct slice path = request->path;

@@ -25,9 +25,9 @@ bool http_router_init(struct http_router *router, const struct http_route *route
 void http_router_fini(struct http_router *router);
 
 /*
- * Percent-decodes request->path in place (the slice, not the bytes), finds the route and sets request->route, NULL
- * when there is none, and request->params. Segments are cut before they are decoded: %2F is no border. False when
- * the path does not decode to UTF-8.
+ * Percent-decodes request->path in place (the slice, not the bytes), finds the route and sets request->route,
+ * NULL when there is none, and request->params. Segments are cut before they are decoded: %2F is no border.
+ * False when the path does not decode to UTF-8.
  */
 bool http_router_match(const struct http_router *router, struct http_request *request);
 

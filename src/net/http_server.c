@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections come, go, and are cut by deadlines. */
+#include "net/http_server.h"
+
 #include "base/ensure.h"
 #include "net/http_priv.h"
 
@@ -13,7 +15,7 @@ enum {
     TICK_MS_MIN = 5,
     TICK_MS_MAX = 100,
     TRIM_MS = 1000,
-    KEEP_BLOCKS = 256,          /* unused buffers that keep their memory: about 3 MiB */
+    KEEP_BLOCKS = 256,                /* unused buffers that keep their memory: about 3 MiB */
     CONFIG_HEAD_BYTES_MAX = 32 * 1024 /* a head's correlation id must fit the scratch buffer */
 };
 
@@ -206,8 +208,9 @@ static uint64_t tick_ms(const struct http_config *config)
 /* ---- Turns of the loop ---- */
 
 /*
- * Runs before the loop waits and after it has served its sockets. The second is the usual place; the first catches
- * what a timer or another thread's message set off, so that nothing gathered lies around while the loop sleeps.
+ * Runs before the loop waits and after it has served its sockets. The second is the usual place; the first
+ * catches what a timer or another thread's message set off, so that nothing gathered lies around while the
+ * loop sleeps.
  */
 static void end_turn(struct http_server *server)
 {
@@ -280,8 +283,7 @@ struct http_server *http_server_create(uv_loop_t *loop, const struct http_config
     pool_init(&server->conns, sizeof(struct connection), conn_max);
     pool_init(&server->streams, http_stream_size(), conn_max);
     block_pool_init(&server->inputs, INPUT_BYTES, KEEP_BLOCKS);
-    block_pool_init(
-        &server->exchanges, sizeof(struct exchange) + config->request_arena_bytes, KEEP_BLOCKS);
+    block_pool_init(&server->exchanges, sizeof(struct exchange) + config->request_arena_bytes, KEEP_BLOCKS);
     id_source_init(&server->ids);
     init_handles(server);
     return server;
@@ -322,7 +324,7 @@ static struct connection *conn_create(struct http_server *server, int fd)
 void http_server_adopt(struct http_server *server, int fd)
 {
     bool is_refused = server->is_draining ||
-        open_count(server) - server->refused_count >= server->config.connection_count_max;
+                      open_count(server) - server->refused_count >= server->config.connection_count_max;
     COUNTER_ADD(server->counters.accepted, 1);
     if (is_refused)
         COUNTER_ADD(server->counters.refused, 1);
@@ -348,7 +350,8 @@ void http_server_adopt(struct http_server *server, int fd)
 
 /* ---- Ending ---- */
 
-static void drain_list(struct http_server *server, enum conn_state state, void (*drain)(struct connection *conn))
+static void drain_list(
+    struct http_server *server, enum conn_state state, void (*drain)(struct connection *conn))
 {
     struct list *list = &server->states[state];
     struct list *next;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 server on one event loop (RFC 9110, RFC 9112). A server belongs to the thread that runs its loop, and
- * every function here is called on that thread unless it says otherwise. Several servers, one a thread, share
- * one table of routes and may share one listener (net/listener.h hands them connections).
+ * HTTP/1.1 server on one event loop (RFC 9110, RFC 9112). A server belongs to the thread that runs its loop,
+ * and every function here is called on that thread unless it says otherwise. Several servers, one a thread,
+ * share one table of routes and may share one listener (net/listener.h hands them connections).
  *
  * A request is a struct whose slices point into the connection's own input buffer; they stay valid, and the
- * buffer stays untouched, until the request has been answered. A handler answers at once, or keeps the pointer
- * and answers later on the same thread. Every request that reached a handler must be answered exactly once by
- * http_reply or http_stream_open, even when the client has gone meanwhile; the answer is then dropped.
- * Pipelined requests are served one after the other, in order.
+ * buffer stays untouched, until the request has been answered. A handler answers at once, or keeps the
+ * pointer and answers later on the same thread. Every request that reached a handler must be answered exactly
+ * once by http_reply or http_stream_open, even when the client has gone meanwhile; the answer is then
+ * dropped. Pipelined requests are served one after the other, in order.
  *
- * What a stranger sends never reaches a handler unless it is well formed: bare LF, blanks before a colon, NUL,
- * Transfer-Encoding beside Content-Length, two Content-Lengths, obsolete folding and chunked nonsense are refused
- * with 400 and the connection is closed. A head over head_bytes_max is refused with 431, a body over
- * body_bytes_max with 413. Slow or silent clients are cut by the deadlines below.
+ * What a stranger sends never reaches a handler unless it is well formed: bare LF, blanks before a colon,
+ * NUL, Transfer-Encoding beside Content-Length, two Content-Lengths, obsolete folding and chunked nonsense
+ * are refused with 400 and the connection is closed. A head over head_bytes_max is refused with 431, a body
+ * over body_bytes_max with 413. Slow or silent clients are cut by the deadlines below.
  */
 #ifndef DOORBUSTER_NET_HTTP_SERVER_H
 #define DOORBUSTER_NET_HTTP_SERVER_H
@@ -37,27 +37,28 @@ struct http_header {
 struct http_route;
 
 struct http_request {
-    enum method method;        /* HEAD arrives as METHOD_GET with is_head; the reply's body is then left out */
+    enum method method; /* HEAD arrives as METHOD_GET with is_head; the reply's body is then left out */
     bool is_head;
-    struct slice method_name;  /* as sent */
-    struct slice target;       /* as sent: path and query */
-    struct slice path;         /* percent-decoded, without the query */
-    struct slice query;        /* as sent, without '?'; see http_query.h */
-    struct slice body;         /* chunked bodies arrive joined */
-    bool has_body;             /* Content-Length or Transfer-Encoding was sent (even 0 bytes) */
+    struct slice method_name; /* as sent */
+    struct slice target;      /* as sent: path and query */
+    struct slice path;        /* percent-decoded, without the query */
+    struct slice query;       /* as sent, without '?'; see http_query.h */
+    struct slice body;        /* chunked bodies arrive joined */
+    bool has_body;            /* Content-Length or Transfer-Encoding was sent (even 0 bytes) */
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     const struct http_route *route;
     struct slice params[HTTP_PARAMS_MAX]; /* what the ':' segments of the route matched, decoded */
-    struct arena arena;        /* request_arena_bytes, gone with the request */
-    int64_t arrived_ns;        /* clock_mono_ns when its last byte was read */
-    bool is_from_loopback;     /* the client's address is 127.0.0.0/8 or ::1 */
+    struct arena arena;                   /* request_arena_bytes, gone with the request */
+    int64_t arrived_ns;                   /* clock_mono_ns when its last byte was read */
+    bool is_from_loopback;                /* the client's address is 127.0.0.0/8 or ::1 */
     struct http_server *server;
 };
 
 typedef void http_handler(struct http_request *request, void *context);
 
-/* One row of the table of routes. A ':' segment matches any one non-empty segment (at most 100 bytes decoded). */
+/* One row of the table of routes. A ':' segment matches any one non-empty segment (at most 100 bytes
+ * decoded). */
 struct http_route {
     enum method method;
     const char *pattern; /* "/api/v1/products/:sku" */
@@ -69,17 +70,21 @@ struct http_config {
     const struct http_route *routes; /* the first that matches wins; must outlive the server */
     size_t route_count;
     /*
-     * Writes the body of a reply that no handler made (400, 404, 408, 413, 417, 431, 503) as JSON into memory of
-     * the caller; `message` is a sentence for people. `request` is NULL when it could not be read. NULL: no body.
+     * Writes the body of a reply that no handler made (400, 404, 408, 413, 417, 431, 503) as JSON into memory
+     * of the caller; `message` is a sentence for people. `request` is NULL when it could not be read. NULL:
+     * no body.
      */
-    void (*render_error)(int status, const char *message, const struct http_request *request, struct strbuf *body);
-    /* Called for a request that no route matches; NULL: 404 through render_error. Same duties as a handler. */
+    void (*render_error)(
+        int status, const char *message, const struct http_request *request, struct strbuf *body);
+    /* Called for a request that no route matches; NULL: 404 through render_error. Same duties as a handler.
+     */
     http_handler *not_found;
     void *not_found_context;
     /* Called once for each answered request, after the reply was handed to the kernel. route may be NULL. */
     void (*on_answered)(const struct http_request *request, int status, int64_t duration_ns, void *context);
     void *on_answered_context;
-    /* Called after the loop has served all sockets of one turn: the place to send what was gathered in a batch. */
+    /* Called after the loop has served all sockets of one turn: the place to send what was gathered in a
+     * batch. */
     void (*on_turn_end)(void *context);
     void *on_turn_end_context;
 
@@ -88,10 +93,11 @@ struct http_config {
     size_t input_bytes_max;      /* 64 MiB: of requests over 4 KiB not yet answered, in all; beyond: 503 */
     size_t request_arena_bytes;  /* 4 KiB */
     size_t connection_count_max; /* 65,536; beyond: 503 and close */
-    int64_t head_timeout_ms;     /* 10 s, from the first byte (or the connection's start) to the end of the head */
-    int64_t body_timeout_ms;     /* 30 s, from the end of the head to the end of the body */
-    int64_t idle_timeout_ms;     /* 75 s, between requests */
-    int64_t write_timeout_ms;    /* 10 s, until the client has taken a reply */
+    int64_t
+        head_timeout_ms; /* 10 s, from the first byte (or the connection's start) to the end of the head */
+    int64_t body_timeout_ms;  /* 30 s, from the end of the head to the end of the body */
+    int64_t idle_timeout_ms;  /* 75 s, between requests */
+    int64_t write_timeout_ms; /* 10 s, until the client has taken a reply */
 };
 
 struct http_server;
@@ -100,8 +106,8 @@ struct http_server;
 void http_config_init(struct http_config *config);
 
 /*
- * Serves on `loop`, which stays the caller's; the configuration is copied. NULL when memory is out. From now on the
- * process ignores SIGPIPE.
+ * Serves on `loop`, which stays the caller's; the configuration is copied. NULL when memory is out. From now
+ * on the process ignores SIGPIPE.
  */
 struct http_server *http_server_create(uv_loop_t *loop, const struct http_config *config);
 
@@ -110,24 +116,25 @@ void http_server_adopt(struct http_server *server, int fd);
 
 /*
  * Stops being available: idle connections are closed, the others after their present reply (which carries
- * "connection: close"). on_drained is called when the last one has gone (before this returns, when there is none);
- * streams are ended at once. Connections adopted from now on are refused with 503.
+ * "connection: close"). on_drained is called when the last one has gone (before this returns, when there is
+ * none); streams are ended at once. Connections adopted from now on are refused with 503.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *context), void *context);
 
 /*
- * Closes whatever is left at once and frees everything; the loop must then be run until it has no handles. Streams
- * get their on_closed before this returns. Requests not yet answered are gone too and must not be answered any more.
+ * Closes whatever is left at once and frees everything; the loop must then be run until it has no handles.
+ * Streams get their on_closed before this returns. Requests not yet answered are gone too and must not be
+ * answered any more.
  */
 void http_server_destroy(struct http_server *server);
 
 struct http_server_stats {
     uint64_t connections_accepted;
-    uint64_t connections_refused;  /* beyond connection_count_max */
+    uint64_t connections_refused; /* beyond connection_count_max */
     uint64_t requests_malformed;
-    uint64_t timeouts;             /* connections cut by a deadline */
-    size_t connection_count;       /* now open */
-    size_t stream_count;           /* now open */
+    uint64_t timeouts;       /* connections cut by a deadline */
+    size_t connection_count; /* now open */
+    size_t stream_count;     /* now open */
 };
 
 /* Readable from any thread; each number is exact, the set is not one instant. */
@@ -140,10 +147,10 @@ bool http_header(const struct http_request *request, struct slice name, struct s
 size_t http_header_count(const struct http_request *request, struct slice name);
 
 /*
- * Answers. `content_type` may be empty when there is no body. `extra` are complete header lines, each ended by
- * CRLF, or empty. Adds Date, Content-Length, x-correlation-id (the request's own or a new UUID; flash-sale
- * contract section 1) and Connection where needed. Everything is copied or sent before it returns; the request
- * is gone then.
+ * Answers. `content_type` may be empty when there is no body. `extra` are complete header lines, each ended
+ * by CRLF, or empty. Adds Date, Content-Length, x-correlation-id (the request's own or a new UUID; flash-sale
+ * contract section 1) and Connection where needed. Everything is copied or sent before it returns; the
+ * request is gone then.
  */
 void http_reply(struct http_request *request, int status, struct slice content_type, struct slice extra,
     struct slice body);
@@ -153,11 +160,11 @@ void http_reply_close(struct http_request *request, int status, struct slice con
     struct slice body);
 
 /*
- * Answers 200 (for HEAD: the head alone) with a body that goes on: chunked, one chunk a write. The request is gone when
- * this returns. A stream holds at most one unsent write: while http_stream_is_ready is false, http_stream_write
- * must not be called; on_ready tells when it may be again. on_closed is called exactly once, when the client has
- * gone, was cut by the write deadline, or after http_stream_end; the stream is gone then. Returns NULL, with
- * everything done, when the client has already gone or the request was a HEAD.
+ * Answers 200 (for HEAD: the head alone) with a body that goes on: chunked, one chunk a write. The request is
+ * gone when this returns. A stream holds at most one unsent write: while http_stream_is_ready is false,
+ * http_stream_write must not be called; on_ready tells when it may be again. on_closed is called exactly
+ * once, when the client has gone, was cut by the write deadline, or after http_stream_end; the stream is gone
+ * then. Returns NULL, with everything done, when the client has already gone or the request was a HEAD.
  */
 struct http_stream;
 
@@ -167,8 +174,8 @@ struct http_stream_events {
     void *context;
 };
 
-struct http_stream *http_stream_open(struct http_request *request, struct slice content_type, struct slice extra,
-    struct http_stream_events events);
+struct http_stream *http_stream_open(struct http_request *request, struct slice content_type,
+    struct slice extra, struct http_stream_events events);
 bool http_stream_is_ready(const struct http_stream *stream);
 void http_stream_write(struct http_stream *stream, struct slice data);
 void http_stream_end(struct http_stream *stream);

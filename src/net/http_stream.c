@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers that go on. A stream belongs to its connection until either ends; then it waits on gone_streams for its
- * on_closed, which is never called from inside a call of the stream's owner, so that the owner may walk over its
- * streams while it writes to them.
+ * Answers that go on. A stream belongs to its connection until either ends; then it waits on gone_streams for
+ * its on_closed, which is never called from inside a call of the stream's owner, so that the owner may walk
+ * over its streams while it writes to them.
  */
 #include "base/ensure.h"
 #include "net/http_priv.h"
@@ -14,7 +14,7 @@ struct http_stream {
     struct connection *conn; /* NULL: gone */
     struct http_stream_events events;
     bool is_chunked;
-    bool is_ended;           /* http_stream_end was called */
+    bool is_ended; /* http_stream_end was called */
 };
 
 enum { CHUNK_SIZE_MAX = 20 }; /* 16 hex digits and CRLF */
@@ -40,8 +40,7 @@ static struct http_stream *create_stream(struct exchange *exchange, struct http_
     struct http_stream *stream = pool_take(&conn->server->streams);
     if (stream == NULL)
         return NULL;
-    *stream = (struct http_stream){
-        .conn = conn, .events = events, .is_chunked = !exchange->head.is_http_1_0};
+    *stream = (struct http_stream){.conn = conn, .events = events, .is_chunked = !exchange->head.is_http_1_0};
     list_init(&stream->node);
     COUNTER_ADD(conn->server->counters.streams, 1);
     return stream;
@@ -64,8 +63,8 @@ static void send_stream_head(struct exchange *exchange, struct slice content_typ
     conn_send(conn, &buf, 1);
 }
 
-struct http_stream *http_stream_open(struct http_request *request, struct slice content_type, struct slice extra,
-    struct http_stream_events events)
+struct http_stream *http_stream_open(struct http_request *request, struct slice content_type,
+    struct slice extra, struct http_stream_events events)
 {
     struct exchange *exchange = exchange_of(request);
     struct connection *conn = exchange->conn;

@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON in (RFC 8259), strict: valid UTF-8, nothing after the value, at most 64 levels. Behind it stands jansson.
- * A value read lives until json_free; borrowed parts live as long as the whole. One thread at a time.
+ * JSON in (RFC 8259), strict: valid UTF-8, no half surrogate pairs, nothing after the value, at most 64
+ * levels. A value read lives until json_free and needs the text no longer; borrowed parts live as long as the
+ * whole. Where a value is asked for a part, NULL is taken as a value without parts. One thread at a time;
+ * json_free on the thread that parsed.
  */
 #ifndef DOORBUSTER_NET_JSON_H
 #define DOORBUSTER_NET_JSON_H
 
 #include "base/slice.h"
 
-struct json; /* an alias of jansson's json_t */
+struct json;
 
 enum json_status {
     JSON_OK,
-    JSON_MALFORMED,    /* not JSON */
-    JSON_OUT_OF_RANGE  /* JSON, but holds a number that no int64 and no double can hold */
+    JSON_MALFORMED,   /* not JSON (or more than there is memory for) */
+    JSON_OUT_OF_RANGE /* JSON, but holds a number that no int64 and no double can hold */
 };
 
-enum json_kind { JSON_KIND_NULL, JSON_KIND_BOOL, JSON_KIND_NUMBER, JSON_KIND_STRING, JSON_KIND_ARRAY, JSON_KIND_OBJECT };
+enum json_kind {
+    JSON_KIND_NULL,
+    JSON_KIND_BOOL,
+    JSON_KIND_NUMBER,
+    JSON_KIND_STRING,
+    JSON_KIND_ARRAY,
+    JSON_KIND_OBJECT
+};
 
 /* Any JSON value is accepted at the top. Of members with the same name the last one counts (ECMAScript). */
 enum json_status json_parse(struct slice text, struct json **value);
@@ -30,7 +39,8 @@ const struct json *json_member(const struct json *object, const char *name);
 size_t json_member_count(const struct json *object);
 
 /* Walks over an object's members: start with *cursor = NULL; false at the end. */
-bool json_next_member(const struct json *object, void **cursor, struct slice *name, const struct json **value);
+bool json_next_member(
+    const struct json *object, void **cursor, struct slice *name, const struct json **value);
 
 size_t json_item_count(const struct json *array);
 const struct json *json_item(const struct json *array, size_t index);
@@ -41,7 +51,11 @@ bool json_bool(const struct json *value, bool *is_true);
 /* False when it is no string. May contain NUL. */
 bool json_text(const struct json *value, struct slice *text);
 
-/* True for a number with an integral value that an int64 holds exactly: 3, 3.0 and 3e0 are, 3.5 and 1e30 are not. */
+/*
+ * True for a number with an integral value that an int64 holds exactly: 3, 3.0 and 3e0 are, 3.5 and 1e30 are
+ * not. Written with a point or an exponent it must not exceed 2^53, up to where a double tells integers
+ * apart.
+ */
 bool json_int64(const struct json *value, int64_t *number);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listening socket is watched by the loop; when it is ready, everything that waits is accepted, up to a budget
- * a turn so that connections already made get their share. Without a free descriptor a connection could be neither
- * accepted nor refused, and the loop would spin; so one descriptor is kept in reserve, to accept and close with.
+ * The listening socket is watched by the loop; when it is ready, everything that waits is accepted, up to a
+ * budget a turn so that connections already made get their share. Without a free descriptor a connection
+ * could be neither accepted nor refused, and the loop would spin; so one descriptor is kept in reserve, to
+ * accept and close with.
  */
 #include "net/listener.h"
 
@@ -26,7 +27,7 @@ enum { ACCEPT_BUDGET = 256, HOST_BYTES_MAX = 256, PORT_MAX = 65535, BACKLOG_FALL
 struct listener {
     uv_poll_t poll; /* first: the callbacks' handle is the listener */
     int fd;
-    int spare_fd;   /* -1 while it cannot be had */
+    int spare_fd; /* -1 while it cannot be had */
     int port;
     int backlog;
     int64_t warned_ns;
@@ -153,10 +154,11 @@ static enum err explain(struct slice address, int port, int error_number, struct
 {
     switch (error_number) {
     case EADDRINUSE:
-        return error_set(error, ERR_ADDRESS, "port %d is taken; stop the other server or choose another with --listen",
-            port);
+        return error_set(error, ERR_ADDRESS,
+            "port %d is taken; stop the other server or choose another with --listen", port);
     case EACCES:
-        return error_set(error, ERR_ADDRESS, "port %d needs a privilege; choose one from 1024 on with --listen", port);
+        return error_set(
+            error, ERR_ADDRESS, "port %d needs a privilege; choose one from 1024 on with --listen", port);
     case EADDRNOTAVAIL:
         return error_set(error, ERR_ADDRESS,
             "cannot listen on %.*s: this machine has no such address; choose another with --listen",
@@ -168,8 +170,7 @@ static enum err explain(struct slice address, int port, int error_number, struct
 }
 
 /* Tries the addresses that the host has, the first that works wins. */
-static enum err listen_on_any(
-    struct slice address, const char *host, int port, int *fd, struct error *error)
+static enum err listen_on_any(struct slice address, const char *host, int port, int *fd, struct error *error)
 {
     char service[8];
     (void)snprintf(service, sizeof service, "%d", port);
@@ -216,15 +217,16 @@ static int backlog_of(int fd)
     return (int)info.tcpi_sacked;
 }
 
-enum err listener_open(uv_loop_t *loop, struct slice address, listener_on_connection *on_connection, void *context,
-    struct listener **listener, struct error *error)
+enum err listener_open(uv_loop_t *loop, struct slice address, listener_on_connection *on_connection,
+    void *context, struct listener **listener, struct error *error)
 {
     char host[HOST_BYTES_MAX];
     int port;
     int fd;
     *listener = NULL;
     if (!split_address(address, host, &port))
-        return error_set(error, ERR_USAGE, "\"%.*s\" is not an address to listen on; write HOST:PORT such as 0.0.0.0:3000",
+        return error_set(error, ERR_USAGE,
+            "\"%.*s\" is not an address to listen on; write HOST:PORT such as 0.0.0.0:3000",
             SLICE_ARGS(address));
     enum err err = listen_on_any(address, host, port, &fd, error);
     if (err != ERR_NONE)

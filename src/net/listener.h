@@ -18,10 +18,11 @@ typedef void listener_on_connection(int fd, void *context);
 /*
  * Listens on "HOST:PORT"; HOST is an IPv4 address, an IPv6 address in brackets, a name, or empty for all
  * addresses; port 0 lets the kernel choose. The accept queue is made as long as the kernel allows.
- * ERR_USAGE: the text is not an address; ERR_ADDRESS: cannot listen there (the message says why and what to do).
+ * ERR_USAGE: the text is not an address; ERR_ADDRESS: cannot listen there (the message says why and what to
+ * do).
  */
-MUST_CHECK enum err listener_open(uv_loop_t *loop, struct slice address, listener_on_connection *on_connection,
-    void *context, struct listener **listener, struct error *error);
+MUST_CHECK enum err listener_open(uv_loop_t *loop, struct slice address,
+    listener_on_connection *on_connection, void *context, struct listener **listener, struct error *error);
 
 /* The port it listens on. */
 int listener_port(const struct listener *listener);

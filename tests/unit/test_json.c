@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON is read as RFC 8259 says and as the contract's clients mean it; what is not JSON is told from it. */
+#include "net/json.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/id.h"
+#include "base/strbuf.h"
+
+struct row {
+    struct slice text;
+    enum json_status status;
+};
+
+#define ROW(text, status)               \
+    {                                   \
+        SLICE_INIT(text), JSON_##status \
+    }
+#define TEN(x) x x x x x x x x x x
+
+static const struct row rows[] = {
+    ROW("null", OK),
+    ROW("true", OK),
+    ROW("false", OK),
+    ROW("0", OK),
+    ROW("-0", OK),
+    ROW("\"\"", OK),
+    ROW("[]", OK),
+    ROW("{}", OK),
+    ROW(" \t\r\n{ } \n", OK),
+    ROW("[1,2 , 3]", OK),
+    ROW("{\"a\":{\"b\":[null]}}", OK),
+    ROW("1.5e+3", OK),
+    ROW("1E-9", OK),
+    ROW("0.0", OK),
+    ROW("1e-999", OK),
+    ROW("9223372036854775807", OK),
+    ROW("-9223372036854775808", OK),
+    ROW("9223372036854775808", OK),
+    ROW("\"\\u0000\"", OK),
+    ROW("\"\\ud83d\\ude00\"", OK),
+    ROW("\"\xC3\xA4\"", OK),
+    ROW("\"\x7F\"", OK),
+    ROW("{\"\\u0000\":1}", OK),
+    ROW("{\"a\":1,\"a\":2}", OK),
+    ROW("", MALFORMED),
+    ROW(" ", MALFORMED),
+    ROW("nul", MALFORMED),
+    ROW("nulll", MALFORMED),
+    ROW("True", MALFORMED),
+    ROW("[", MALFORMED),
+    ROW("[1", MALFORMED),
+    ROW("[1,", MALFORMED),
+    ROW("[1,]", MALFORMED),
+    ROW("[,1]", MALFORMED),
+    ROW("[1 2]", MALFORMED),
+    ROW("[1}", MALFORMED),
+    ROW("]", MALFORMED),
+    ROW("{", MALFORMED),
+    ROW("{\"a\"", MALFORMED),
+    ROW("{\"a\":", MALFORMED),
+    ROW("{\"a\":1", MALFORMED),
+    ROW("{\"a\":1,}", MALFORMED),
+    ROW("{a:1}", MALFORMED),
+    ROW("{'a':1}", MALFORMED),
+    ROW("{1:1}", MALFORMED),
+    ROW("{\"a\" 1}", MALFORMED),
+    ROW("{}{}", MALFORMED),
+    ROW("{} x", MALFORMED),
+    ROW("1 2", MALFORMED),
+    ROW("+1", MALFORMED),
+    ROW("01", MALFORMED),
+    ROW("-", MALFORMED),
+    ROW("-a", MALFORMED),
+    ROW("1.", MALFORMED),
+    ROW(".5", MALFORMED),
+    ROW("1e", MALFORMED),
+    ROW("1e+", MALFORMED),
+    ROW("0x10", MALFORMED),
+    ROW("1_000", MALFORMED),
+    ROW("NaN", MALFORMED),
+    ROW("Infinity", MALFORMED),
+    ROW("-Infinity", MALFORMED),
+    ROW("\"", MALFORMED),
+    ROW("\"a", MALFORMED),
+    ROW("\"\\", MALFORMED),
+    ROW("\"\\\"", MALFORMED),
+    ROW("\"\\x\"", MALFORMED),
+    ROW("\"\\u12\"", MALFORMED),
+    ROW("\"\\u123g\"", MALFORMED),
+    ROW("\"\\ud83d\"", MALFORMED),
+    ROW("\"\\ude00\"", MALFORMED),
+    ROW("\"\\ud83d\\u0041\"", MALFORMED),
+    ROW("\"\\ud83d\\", MALFORMED),
+    ROW("\"a\nb\"", MALFORMED),
+    ROW("\"a\tb\"", MALFORMED),
+    ROW("\"\0\"", MALFORMED),
+    ROW("\"\\\0\"", MALFORMED),
+    ROW("\"\xFF\"", MALFORMED),
+    ROW("\"\xC3\"", MALFORMED),
+    ROW("\"\xC0\x80\"", MALFORMED),
+    ROW("\"\xED\xA0\x80\"", MALFORMED),
+    ROW("\"\xF4\x90\x80\x80\"", MALFORMED),
+    ROW("\xEF\xBB\xBF{}", MALFORMED),
+    ROW("null\0", MALFORMED),
+    ROW("\f1", MALFORMED),
+    ROW("//\n1", MALFORMED),
+    ROW("[1]\0", MALFORMED),
+    ROW("1e999", OUT_OF_RANGE),
+    ROW("-1e999", OUT_OF_RANGE),
+    ROW("{\"a\":[1e400]}", OUT_OF_RANGE),
+    ROW("1" TEN(TEN("0")) TEN(TEN("0")) TEN(TEN("0")) TEN(TEN("0")), OUT_OF_RANGE),
+    ROW("[1e999", MALFORMED),
+};
+
+static void texts_are_told_apart(void **state)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct json *value;
+        enum json_status status = json_parse(rows[i].text, &value);
+        if (status != rows[i].status)
+            fail_msg("%.*s: status %d instead of %d", SLICE_ARGS(rows[i].text), status, rows[i].status);
+        assert_int_equal(value != NULL, status == JSON_OK);
+        json_free(value);
+    }
+}
+
+static void nesting_ends_at_64_levels(void **state)
+{
+    for (size_t depth = 63; depth <= 66; depth++) {
+        char text[200];
+        struct json *value;
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
+        assert_int_equal(
+            json_parse(slice_make(text, 2 * depth), &value), depth <= 64 ? JSON_OK : JSON_MALFORMED);
+        json_free(value);
+    }
+    char *text = malloc(1 << 20);
+    struct json *value;
+    memset(text, '[', 1 << 20);
+    assert_int_equal(json_parse(slice_make(text, 1 << 20), &value), JSON_MALFORMED);
+    free(text);
+}
+
+static struct json *parsed(const char *text)
+{
+    struct json *value;
+    assert_int_equal(json_parse(slice_cstr(text), &value), JSON_OK);
+    return value;
+}
+
+static void members_and_items_are_found(void **state)
+{
+    struct json *value = parsed("{\"sku\":\"W-1\",\"list\":[10,\"x\",true],\"none\":null,\"\":0}");
+    assert_int_equal(json_kind(value), JSON_KIND_OBJECT);
+    assert_int_equal(json_member_count(value), 4);
+    struct slice text;
+    assert_true(json_text(json_member(value, "sku"), &text));
+    assert_true(slice_eq(text, SLICE("W-1")));
+    assert_null(json_member(value, "SKU"));
+    assert_non_null(json_member(value, ""));
+    const struct json *list = json_member(value, "list");
+    int64_t number;
+    bool is_true = false;
+    assert_int_equal(json_item_count(list), 3);
+    assert_true(json_int64(json_item(list, 0), &number));
+    assert_int_equal(number, 10);
+    assert_true(json_bool(json_item(list, 2), &is_true) && is_true);
+    assert_null(json_item(list, 3));
+    assert_int_equal(json_kind(json_member(value, "none")), JSON_KIND_NULL);
+    /* What has no parts, or is not there at all, has none. */
+    assert_null(json_member(list, "a"));
+    assert_null(json_item(value, 0));
+    assert_null(json_member(NULL, "a"));
+    assert_int_equal(json_item_count(NULL), 0);
+    assert_false(json_text(NULL, &text));
+    assert_false(json_text(list, &text));
+    assert_false(json_bool(NULL, &is_true));
+    assert_false(json_bool(list, &is_true));
+    json_free(value);
+}
+
+static void members_are_walked_in_order(void **state)
+{
+    static const char *const names[] = {"b", "a", "c"};
+    struct json *value = parsed("{\"b\":1,\"a\":2,\"b\":3,\"c\":4,\"a\":5,\"b\":6}");
+    static const int64_t numbers[] = {6, 5, 4};
+    void *cursor = NULL;
+    struct slice name;
+    const struct json *member;
+    size_t count = 0;
+    while (json_next_member(value, &cursor, &name, &member)) {
+        int64_t number;
+        assert_true(slice_eq(name, slice_cstr(names[count])));
+        assert_true(json_int64(member, &number));
+        assert_int_equal(number, numbers[count]);
+        count++;
+    }
+    assert_int_equal(count, 3);
+    assert_int_equal(json_member_count(value), 3);
+    json_free(value);
+}
+
+static void the_last_of_equal_members_counts_in_large_objects_too(void **state)
+{
+    enum { NAMES = 50, ROUNDS = 40 };
+    struct strbuf text;
+    strbuf_init_heap(&text, 1 << 20);
+    strbuf_lit(&text, "{");
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < NAMES; i++)
+            strbuf_printf(&text, "%s\"name%d\":%d", text.len > 1 ? "," : "", i, round * 1000 + i);
+    }
+    strbuf_lit(&text, "}");
+    struct json *value;
+    assert_int_equal(json_parse(strbuf_slice(&text), &value), JSON_OK);
+    assert_int_equal(json_member_count(value), NAMES);
+    for (int i = 0; i < NAMES; i++) {
+        char name[16];
+        int64_t number;
+        (void)snprintf(name, sizeof name, "name%d", i);
+        assert_true(json_int64(json_member(value, name), &number));
+        assert_int_equal(number, (ROUNDS - 1) * 1000 + i);
+    }
+    json_free(value);
+    strbuf_fini(&text);
+}
+
+struct number_row {
+    const char *text;
+    bool is_int64;
+    int64_t number;
+};
+
+static const struct number_row number_rows[] = {
+    {"3", true, 3},
+    {"3.0", true, 3},
+    {"3e0", true, 3},
+    {"30e-1", true, 3},
+    {"-0", true, 0},
+    {"-0.0", true, 0},
+    {"3.5", false, 0},
+    {"1e30", false, 0},
+    {"9223372036854775807", true, INT64_MAX},
+    {"-9223372036854775808", true, INT64_MIN},
+    {"9223372036854775808", false, 0},
+    {"9007199254740993", true, 9007199254740993},
+    {"9007199254740992.0", true, 9007199254740992},
+    {"9007199254740993.0", true, 9007199254740992},
+    {"1e17", false, 0},
+    {"\"3\"", false, 0},
+    {"true", false, 0},
+    {"null", false, 0},
+    {"[3]", false, 0},
+};
+
+static void integers_are_exact_or_none(void **state)
+{
+    for (size_t i = 0; i < sizeof number_rows / sizeof number_rows[0]; i++) {
+        struct json *value = parsed(number_rows[i].text);
+        int64_t number = 0;
+        if (json_int64(value, &number) != number_rows[i].is_int64 || number != number_rows[i].number)
+            fail_msg("%s: %lld", number_rows[i].text, (long long)number);
+        json_free(value);
+    }
+}
+
+static void strings_are_decoded(void **state)
+{
+    struct json *value =
+        parsed("[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\", \"a\\u0041\\u00e4\\u20ac\\ud83d\\ude00z\", \"a\\u0000b\"]");
+    struct slice text;
+    assert_true(json_text(json_item(value, 0), &text));
+    assert_true(slice_eq(text, SLICE("\"\\/\b\f\n\r\t")));
+    assert_true(json_text(json_item(value, 1), &text));
+    assert_true(slice_eq(text, SLICE("aA\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80z")));
+    assert_true(json_text(json_item(value, 2), &text));
+    assert_true(slice_eq(text, SLICE("a\0b")));
+    json_free(value);
+}
+
+/* The thread's ready memory serves one document at a time; others must not disturb it. */
+static void documents_live_side_by_side(void **state)
+{
+    struct json *values[8];
+    for (int i = 0; i < 8; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "{\"number\":%d}", i);
+        values[i] = parsed(text);
+        memset(text, 'x', sizeof text); /* the text is needed no longer */
+    }
+    for (int i = 0; i < 8; i++) {
+        int64_t number;
+        assert_true(json_int64(json_member(values[i], "number"), &number));
+        assert_int_equal(number, i);
+        json_free(values[i]);
+    }
+}
+
+static void a_large_array_is_read(void **state)
+{
+    enum { COUNT = 300000 };
+    struct strbuf text;
+    struct json *value;
+    strbuf_init_heap(&text, 1 << 20);
+    strbuf_lit(&text, "[0");
+    for (int i = 1; i < COUNT; i++)
+        strbuf_lit(&text, ",7");
+    strbuf_lit(&text, "]");
+    assert_int_equal(json_parse(strbuf_slice(&text), &value), JSON_OK);
+    assert_int_equal(json_item_count(value), COUNT);
+    json_free(value);
+    strbuf_fini(&text);
+}
+
+/* ---- Against another reader ---- */
+
+static bool same(const struct json *ours, const json_t *theirs)
+{
+    struct slice text;
+    int64_t number;
+    switch (json_typeof(theirs)) {
+    case JSON_OBJECT: {
+        const char *name;
+        json_t *member;
+        if (json_kind(ours) != JSON_KIND_OBJECT || json_member_count(ours) != json_object_size(theirs))
+            return false;
+        json_object_foreach((json_t *)theirs, name, member)
+        {
+            if (json_member(ours, name) == NULL || !same(json_member(ours, name), member))
+                return false;
+        }
+        return true;
+    }
+    case JSON_ARRAY:
+        if (json_kind(ours) != JSON_KIND_ARRAY || json_item_count(ours) != json_array_size(theirs))
+            return false;
+        for (size_t i = 0; i < json_array_size(theirs); i++) {
+            if (!same(json_item(ours, i), json_array_get(theirs, i)))
+                return false;
+        }
+        return true;
+    case JSON_STRING:
+        return json_text(ours, &text) &&
+               slice_eq(text, slice_make(json_string_value(theirs), json_string_length(theirs)));
+    case JSON_INTEGER:
+        return json_int64(ours, &number) && number == json_integer_value(theirs);
+    case JSON_REAL:
+        return json_kind(ours) == JSON_KIND_NUMBER;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return json_kind(ours) == JSON_KIND_BOOL;
+    case JSON_NULL:
+        return json_kind(ours) == JSON_KIND_NULL;
+    }
+    return false;
+}
+
+static void put_random(struct strbuf *text, struct id_source *random, int depth)
+{
+    static const char *const leaves[] = {"null", "true", "false", "0", "-1", "12.5", "1e3", "\"\"",
+        "\"a\\n\\u00e4\"", "\"\xE2\x82\xAC\"", "[]", "{}", "18446744073709551616", "\"\\ud83d\\ude00\"",
+        " 7 "};
+    uint64_t kind = id_next(random) % 4;
+    uint64_t count = id_next(random) % 5;
+    if (depth == 0 || kind > 1) {
+        strbuf_put(text, slice_cstr(leaves[id_next(random) % (sizeof leaves / sizeof leaves[0])]));
+        return;
+    }
+    strbuf_put_char(text, kind == 0 ? '[' : '{');
+    for (uint64_t i = 0; i < count; i++) {
+        if (i > 0)
+            strbuf_put_char(text, ',');
+        if (kind == 1)
+            strbuf_printf(text, "\"m%d\":", (int)(id_next(random) % 4));
+        put_random(text, random, depth - 1);
+    }
+    strbuf_put_char(text, kind == 0 ? ']' : '}');
+}
+
+/* Damages up to three bytes, often to ones that mean something; not to NUL, which the other reader takes for
+ * the end. */
+static void damage(struct strbuf *text, struct id_source *random)
+{
+    static const char bytes[] = "{}[]\",:\\u0eE+-. nt\x80\xC3\xFF\x01";
+    for (uint64_t i = id_next(random) % 4; i > 0 && text->len > 0; i--)
+        text->base[id_next(random) % text->len] = bytes[id_next(random) % (sizeof bytes - 1)];
+}
+
+static void another_reader_agrees(void **state)
+{
+    const uint64_t seed = 20261120;
+    struct id_source random;
+    struct strbuf text;
+    id_source_init_seed(&random, seed);
+    strbuf_init_heap(&text, 1 << 16);
+    for (int round = 0; round < 100000; round++) {
+        strbuf_reset(&text);
+        put_random(&text, &random, 4);
+        damage(&text, &random);
+        json_error_t error;
+        struct json *ours;
+        enum json_status status = json_parse(strbuf_slice(&text), &ours);
+        json_t *theirs = json_loadb(text.base, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+        bool is_other =
+            theirs == NULL && (json_error_code(&error) == json_error_numeric_overflow ||
+                                  json_error_code(&error) ==
+                                      json_error_null_byte_in_key); /* it knows no such integers and names */
+        if (!is_other && ((status == JSON_OK) != (theirs != NULL) || (theirs != NULL && !same(ours, theirs))))
+            fail_msg("seed %llu round %d: status %d, but the other reader says \"%s\": %.*s",
+                (unsigned long long)seed, round, status, theirs == NULL ? error.text : "fine",
+                SLICE_ARGS(strbuf_slice(&text)));
+        json_decref(theirs);
+        json_free(ours);
+    }
+    strbuf_fini(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_told_apart),
+        cmocka_unit_test(nesting_ends_at_64_levels),
+        cmocka_unit_test(members_and_items_are_found),
+        cmocka_unit_test(members_are_walked_in_order),
+        cmocka_unit_test(the_last_of_equal_members_counts_in_large_objects_too),
+        cmocka_unit_test(integers_are_exact_or_none),
+        cmocka_unit_test(strings_are_decoded),
+        cmocka_unit_test(documents_live_side_by_side),
+        cmocka_unit_test(a_large_array_is_read),
+        cmocka_unit_test(another_reader_agrees),
+    };
+    return cmocka_run_group_tests_name("json", tests, NULL, NULL);
+}
