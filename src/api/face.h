@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A face is one wire: the translation between a client's HTTP and the commands of the one domain behind. Adding
- * one means one file with one struct face, and its name in faces[] (face.c). The handlers get the struct worker
+ * one means one file with one struct face, and its name in faces[] (face.c). The handlers get the struct net_thread
  * they run on as context.
  */
 #ifndef DOORBUSTER_API_FACE_H
@@ -11,7 +11,7 @@
 
 struct face {
     const char *name;
-    const struct http_route *routes; /* the context is filled in for each worker */
+    const struct http_route *routes; /* the context is filled in for each thread */
     size_t route_count;
 };
 

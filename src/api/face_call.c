@@ -20,7 +20,7 @@ bool is_sku(struct slice text)
     return true;
 }
 
-struct face_call *face_call_create(struct http_request *request, struct worker *worker, enum command_kind kind,
+struct face_call *face_call_create(struct http_request *request, struct net_thread *thread, enum command_kind kind,
     void (*on_done)(struct engine_call *call))
 {
     struct face_call *face_call = arena_alloc(&request->arena, sizeof *face_call);
@@ -29,10 +29,10 @@ struct face_call *face_call_create(struct http_request *request, struct worker *
         return NULL;
     }
     face_call->request = request;
-    face_call->worker = worker;
+    face_call->thread = thread;
     face_call->call.command.kind = kind;
     face_call->call.on_done = on_done;
-    face_call->call.deadline_ns = request->arrived_ns + worker->app->config.answer_deadline_ms * NS_PER_MS;
+    face_call->call.deadline_ns = request->arrived_ns + thread->app->config.answer_deadline_ms * NS_PER_MS;
     return face_call;
 }
 
@@ -43,7 +43,7 @@ void face_call_fini(struct face_call *face_call)
 
 void face_call_push(struct face_call *face_call)
 {
-    if (engine_port_push(face_call->worker->port, &face_call->call))
+    if (engine_port_push(face_call->thread->port, &face_call->call))
         return;
     struct http_request *request = face_call->request;
     int retry_after_s = face_call->call.retry_after_s;

@@ -90,9 +90,9 @@ static bool read_user(struct http_request *request, struct slice *user)
 
 /* --- POST /api/v1/purchases (2.1) -------------------------------------------------------------------------- */
 
-static void reply_too_early(struct http_request *request, struct worker *worker)
+static void reply_too_early(struct http_request *request, struct net_thread *thread)
 {
-    int64_t interval_ms = limits_interval_ms(worker->app->limits);
+    int64_t interval_ms = limits_interval_ms(thread->app->limits);
     int64_t retry_after_s = (interval_ms + 999) / 1000;
     char text[256];
     struct strbuf extra;
@@ -107,7 +107,7 @@ static void reply_too_early(struct http_request *request, struct worker *worker)
         "{\"success\":false,\"error\":{\"code\":\"RATE_LIMIT_EXCEEDED\","
         "\"message\":\"Too many requests. Please try again later.\",\"retryAfter\":%lld}}",
         (long long)retry_after_s);
-    metrics_count_rate_limited(worker->metrics);
+    metrics_count_rate_limited(thread->metrics);
     reply_json(request, 429, strbuf_slice(&extra), &body);
 }
 
@@ -133,7 +133,7 @@ static void on_purchase_done(struct engine_call *call)
     struct face_call *face_call = CONTAINER_OF(call, struct face_call, call);
     struct http_request *request = face_call->request;
     const struct outcome *outcome = &call->command.outcome;
-    metrics_count_result(face_call->worker->metrics, outcome->result);
+    metrics_count_result(face_call->thread->metrics, outcome->result);
     face_call_fini(face_call);
     if (outcome->result == RESULT_OK)
         reply_purchase(request, outcome->number, outcome->time_ms);
@@ -142,20 +142,20 @@ static void on_purchase_done(struct engine_call *call)
 }
 
 /* The decision: from the picture when it says no, else by the line. Takes over the body. */
-static void decide_purchase(struct http_request *request, struct worker *worker, struct slice user, struct slice sku,
+static void decide_purchase(struct http_request *request, struct net_thread *thread, struct slice user, struct slice sku,
     struct request_body *body)
 {
-    const struct sale_view *view = engine_port_view(worker->port, sku);
+    const struct sale_view *view = engine_port_view(thread->port, sku);
     struct slice key;
     enum result refusal;
     if (!http_header(request, SLICE("idempotency-key"), &key) &&
-        sale_view_refuses(view, worker->app->config.says_sold_out, clock_wall_ms(), &refusal)) {
+        sale_view_refuses(view, thread->app->config.says_sold_out, clock_wall_ms(), &refusal)) {
         request_body_fini(body);
-        metrics_count_result(worker->metrics, refusal);
+        metrics_count_result(thread->metrics, refusal);
         reply_result(request, refusal, 0);
         return;
     }
-    struct face_call *face_call = face_call_create(request, worker, COMMAND_PURCHASE, on_purchase_done);
+    struct face_call *face_call = face_call_create(request, thread, COMMAND_PURCHASE, on_purchase_done);
     if (face_call == NULL) {
         request_body_fini(body);
         return;
@@ -169,14 +169,14 @@ static void decide_purchase(struct http_request *request, struct worker *worker,
 
 static void purchases_post(struct http_request *request, void *context)
 {
-    struct worker *worker = context;
+    struct net_thread *thread = context;
     struct request_body body;
     if (!request_body_read(request, false, &body))
         return;
     struct slice user = user_header(request);
-    if (user.len > 0 && !limits_attempt(worker->app->limits, user, request->arrived_ns / NS_PER_MS)) {
+    if (user.len > 0 && !limits_attempt(thread->app->limits, user, request->arrived_ns / NS_PER_MS)) {
         request_body_fini(&body);
-        reply_too_early(request, worker);
+        reply_too_early(request, thread);
         return;
     }
     struct slice sku;
@@ -186,7 +186,7 @@ static void purchases_post(struct http_request *request, void *context)
         request_body_fini(&body);
         reply_bad_request(request);
     } else {
-        decide_purchase(request, worker, user, sku, &body);
+        decide_purchase(request, thread, user, sku, &body);
     }
 }
 
@@ -213,7 +213,7 @@ static bool read_query_sku(struct http_request *request, struct slice *sku)
 /* GET /api/v1/sales?sku=SKU (2.2) */
 static void sales_get(struct http_request *request, void *context)
 {
-    struct worker *worker = context;
+    struct net_thread *thread = context;
     struct slice sku;
     if (!read_query_sku(request, &sku)) {
         reply_bad_request(request);
@@ -223,7 +223,7 @@ static void sales_get(struct http_request *request, void *context)
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
     strbuf_lit(&body, "{\"success\":true,\"data\":");
-    put_sale(&body, sku, engine_port_view(worker->port, sku));
+    put_sale(&body, sku, engine_port_view(thread->port, sku));
     strbuf_put_char(&body, '}');
     reply_json(request, 200, SLICE("Cache-Control: public, max-age=1\r\n"), &body);
 }
@@ -231,7 +231,7 @@ static void sales_get(struct http_request *request, void *context)
 /* GET /api/v1/purchases?sku=SKU (2.3) */
 static void purchases_get(struct http_request *request, void *context)
 {
-    struct worker *worker = context;
+    struct net_thread *thread = context;
     struct slice user;
     struct slice sku;
     if (!read_user(request, &user))
@@ -243,7 +243,7 @@ static void purchases_get(struct http_request *request, void *context)
     struct purchase_row row;
     bool is_found;
     struct error error;
-    if (store_read_purchase(worker->reader, sku, user, &row, &is_found, &error) != ERR_NONE) {
+    if (store_read_purchase(thread->reader, sku, user, &row, &is_found, &error) != ERR_NONE) {
         log_error("flash-sale", "a purchase could not be looked up: %s", error.message);
         reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
     } else if (is_found) {
@@ -271,7 +271,7 @@ static void reply_stream_error(struct http_request *request, struct slice sku)
 /* GET /api/v1/sales/events?sku=SKU (2.4, 7) */
 static void events_get(struct http_request *request, void *context)
 {
-    struct worker *worker = context;
+    struct net_thread *thread = context;
     struct slice sku;
     if (!read_query_sku(request, &sku)) {
         reply_stream_error(request, sku);
@@ -282,7 +282,7 @@ static void events_get(struct http_request *request, void *context)
     if (!http_header(request, SLICE("last-event-id"), &header) || !slice_to_i64(header, &last_id) || last_id < 0 ||
         last_id > INT64_MAX / 2)
         last_id = 0;
-    streams_open(worker->streams, request, sku, engine_port_view(worker->port, sku), last_id);
+    streams_open(thread->streams, request, sku, engine_port_view(thread->port, sku), last_id);
 }
 
 static const struct http_route routes[] = {

@@ -24,9 +24,9 @@ static bool is_key(struct slice given, struct slice key)
     return sodium_memcmp(a, b, sizeof a) == 0;
 }
 
-static bool is_admin(const struct http_request *request, const struct worker *worker)
+static bool is_admin(const struct http_request *request, const struct net_thread *thread)
 {
-    const struct app_config *config = &worker->app->config;
+    const struct app_config *config = &thread->app->config;
     struct slice given;
     if (config->trusts_loopback && request->is_from_loopback)
         return true;
@@ -34,9 +34,9 @@ static bool is_admin(const struct http_request *request, const struct worker *wo
 }
 
 /* False: the request has been answered with 401. */
-static bool check_admin(struct http_request *request, const struct worker *worker)
+static bool check_admin(struct http_request *request, const struct net_thread *thread)
 {
-    if (is_admin(request, worker))
+    if (is_admin(request, thread))
         return true;
     reply_error(request, 401, SLICE("UNAUTHORIZED"), SLICE("Missing or invalid X-Admin-Key header."));
     return false;
@@ -289,7 +289,7 @@ static void reply_ok(struct face_call *face_call)
         reply_deleted(request, command->sku);
         return;
     default:
-        view = engine_port_view(face_call->worker->port, command->sku);
+        view = engine_port_view(face_call->thread->port, command->sku);
         if (view == NULL) /* somebody removed it between the commit and now */
             reply_unknown_product(request, command->sku);
         else
@@ -325,14 +325,14 @@ static void on_product_done(struct engine_call *call)
 /* --- routes ------------------------------------------------------------------------------------------------ */
 
 /* The steps that all changing routes share, up to the body's content. NULL: the request has been answered. */
-static struct face_call *begin(struct http_request *request, struct worker *worker, enum command_kind kind,
+static struct face_call *begin(struct http_request *request, struct net_thread *thread, enum command_kind kind,
     bool is_body_optional)
 {
     struct request_body body;
     if (!request_body_read(request, is_body_optional, &body))
         return NULL;
     struct face_call *face_call =
-        check_admin(request, worker) ? face_call_create(request, worker, kind, on_product_done) : NULL;
+        check_admin(request, thread) ? face_call_create(request, thread, kind, on_product_done) : NULL;
     if (face_call == NULL)
         request_body_fini(&body);
     else
@@ -370,10 +370,10 @@ void products_post(struct http_request *request, void *context)
         face_call_push(face_call);
 }
 
-static void change(struct http_request *request, struct worker *worker, enum command_kind kind,
+static void change(struct http_request *request, struct net_thread *thread, enum command_kind kind,
     bool (*read)(struct slice, const struct json *, struct product_fields *))
 {
-    struct face_call *face_call = begin(request, worker, kind, false);
+    struct face_call *face_call = begin(request, thread, kind, false);
     if (face_call == NULL)
         return;
     if (!read_some(&face_call->body, &face_call->call.command.product, read))
@@ -401,11 +401,11 @@ void products_delete(struct http_request *request, void *context)
 
 void products_get(struct http_request *request, void *context)
 {
-    struct worker *worker = context;
+    struct net_thread *thread = context;
     struct slice sku;
-    if (!check_admin(request, worker) || !read_path_sku(request, &sku))
+    if (!check_admin(request, thread) || !read_path_sku(request, &sku))
         return;
-    const struct sale_view *view = engine_port_view(worker->port, sku);
+    const struct sale_view *view = engine_port_view(thread->port, sku);
     if (view == NULL) {
         reply_unknown_product(request, sku);
         return;

@@ -4,13 +4,13 @@
 #define DOORBUSTER_API_FLASH_SALE_PRIV_H
 
 #include "api/request_body.h"
-#include "api/worker.h"
+#include "api/net_thread.h"
 
 /* A command on its way, with the request that waits for it. Lives in the request's arena. */
 struct face_call {
     struct engine_call call;
     struct http_request *request;
-    struct worker *worker;
+    struct net_thread *thread;
     struct request_body body; /* holds the texts of the command; freed after the answer */
 };
 
@@ -18,7 +18,7 @@ struct face_call {
 bool is_sku(struct slice text);
 
 /* In the request's arena; NULL when that is full, and then the request has been answered with 500. */
-struct face_call *face_call_create(struct http_request *request, struct worker *worker, enum command_kind kind,
+struct face_call *face_call_create(struct http_request *request, struct net_thread *thread, enum command_kind kind,
     void (*on_done)(struct engine_call *call));
 
 /* Sends the command to the line; when it is refused at the door the request is answered at once. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counters are single-writer: a relaxed load, an addition and a relaxed store, no locked instruction on the way of a
- * request. A scrape adds up the workers.
+ * request. A scrape adds up the net threads.
  */
 #include "api/metrics.h"
 
@@ -125,7 +125,7 @@ static void put_value(struct strbuf *text, const char *name, const char *type, c
     strbuf_printf(text, "%s %.17g\n", name, value);
 }
 
-/* One cell of all workers together. */
+/* One cell of all net threads together. */
 struct total {
     uint64_t buckets[BOUND_COUNT + 1];
     uint64_t count;
@@ -135,8 +135,8 @@ struct total {
 static struct total add_up(const struct app *app, size_t index)
 {
     struct total total = {0};
-    for (size_t w = 0; w < app->worker_count; w++) {
-        const struct cell *cell = &app->workers[w]->metrics->cells[index];
+    for (size_t w = 0; w < app->net_thread_count; w++) {
+        const struct cell *cell = &app->net_threads[w]->metrics->cells[index];
         for (size_t b = 0; b <= BOUND_COUNT; b++) {
             total.buckets[b] += read_counter(&cell->buckets[b]);
             total.count += read_counter(&cell->buckets[b]);
@@ -176,7 +176,7 @@ enum http_series { SERIES_REQUESTS, SERIES_ERRORS, SERIES_DURATION };
 
 static void put_http_series(const struct app *app, struct strbuf *text, enum http_series series)
 {
-    const struct metrics *first = app->workers[0]->metrics;
+    const struct metrics *first = app->net_threads[0]->metrics;
     for (size_t row = 0; row < row_count(first); row++) {
         for (size_t status = 0; status <= STATUS_COUNT; status++) {
             struct total total = add_up(app, row * (STATUS_COUNT + 1) + status);
@@ -210,17 +210,17 @@ static void put_purchases(const struct app *app, struct strbuf *text)
     const struct result_info *info;
     for (unsigned row = 0; row < RESULT_ROW_MAX && (info = result_info_at(row)) != NULL; row++) {
         uint64_t count = 0;
-        for (size_t w = 0; w < app->worker_count; w++)
-            count += read_counter(&app->workers[w]->metrics->results[row]);
+        for (size_t w = 0; w < app->net_thread_count; w++)
+            count += read_counter(&app->net_threads[w]->metrics->results[row]);
         if (count > 0 || info->result == RESULT_OK)
             strbuf_printf(text, "purchase_outcomes_total{outcome=\"%s\"} %llu\n",
                 info->result == RESULT_OK ? "SUCCESS" : info->code, (unsigned long long)count);
     }
     uint64_t limited = 0;
     size_t streams = 0;
-    for (size_t w = 0; w < app->worker_count; w++) {
-        limited += read_counter(&app->workers[w]->metrics->rate_limited);
-        streams += atomic_load_explicit(&app->workers[w]->metrics->streams, memory_order_relaxed);
+    for (size_t w = 0; w < app->net_thread_count; w++) {
+        limited += read_counter(&app->net_threads[w]->metrics->rate_limited);
+        streams += atomic_load_explicit(&app->net_threads[w]->metrics->streams, memory_order_relaxed);
     }
     strbuf_printf(text, "purchase_outcomes_total{outcome=\"RATE_LIMIT_EXCEEDED\"} %llu\n", (unsigned long long)limited);
     put_value(text, "sse_connections_active", "gauge", "Open event streams.", (double)streams);
@@ -270,9 +270,9 @@ static void put_engine(const struct app *app, struct strbuf *text)
 static void put_connections(const struct app *app, struct strbuf *text)
 {
     struct http_server_stats sum = {0};
-    for (size_t w = 0; w < app->worker_count; w++) {
+    for (size_t w = 0; w < app->net_thread_count; w++) {
         struct http_server_stats one;
-        http_server_stats(app->workers[w]->server, &one);
+        http_server_stats(app->net_threads[w]->server, &one);
         sum.connections_accepted += one.connections_accepted;
         sum.connections_refused += one.connections_refused;
         sum.requests_malformed += one.requests_malformed;

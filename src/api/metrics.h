@@ -6,7 +6,7 @@
 #ifndef DOORBUSTER_API_METRICS_H
 #define DOORBUSTER_API_METRICS_H
 
-#include "api/worker.h"
+#include "api/net_thread.h"
 #include "base/strbuf.h"
 #include "core/result.h"
 
@@ -29,7 +29,7 @@ void metrics_count_rate_limited(struct metrics *metrics);
 /* Event streams that this thread has open. */
 void metrics_set_streams(struct metrics *metrics, size_t count);
 
-/* Everything of all workers, as text. Any worker's thread. */
+/* Everything of all net threads, as text. Any net thread. */
 void metrics_render(const struct app *app, struct strbuf *text);
 
 #endif

@@ -6,7 +6,7 @@
 #include "api/envelope.h"
 #include "api/face.h"
 #include "api/metrics.h"
-#include "api/worker.h"
+#include "api/net_thread.h"
 #include "base/clock.h"
 
 static void livez_get(struct http_request *request, void *context)
@@ -50,8 +50,8 @@ static void put_verbose(const struct app *app, struct strbuf *body)
 
 static void readyz_get(struct http_request *request, void *context)
 {
-    const struct worker *worker = context;
-    const char *reason = not_ready_because(worker->app);
+    const struct net_thread *thread = context;
+    const char *reason = not_ready_because(thread->app);
     char memory[REPLY_BODY_MAX];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
@@ -61,7 +61,7 @@ static void readyz_get(struct http_request *request, void *context)
         strbuf_put_json(&body, slice_cstr(reason));
     }
     if (slice_starts_with(request->query, SLICE("verbose")))
-        put_verbose(worker->app, &body);
+        put_verbose(thread->app, &body);
     strbuf_put_char(&body, '}');
     reply_json(request, reason == NULL ? 200 : 503, reason == NULL ? slice_make("", 0) : SLICE("Retry-After: 1\r\n"),
         &body);
@@ -70,8 +70,8 @@ static void readyz_get(struct http_request *request, void *context)
 /* The stores of the original are not configured here, which its contract counts as fine; ours is told beside. */
 static void health_get(struct http_request *request, void *context)
 {
-    const struct worker *worker = context;
-    const struct app *app = worker->app;
+    const struct net_thread *thread = context;
+    const struct app *app = thread->app;
     enum engine_state state = engine_state(app->engine);
     bool is_up = state == ENGINE_SERVING || state == ENGINE_STOPPING;
     char memory[1024];
@@ -89,10 +89,10 @@ static void health_get(struct http_request *request, void *context)
 
 static void metrics_get(struct http_request *request, void *context)
 {
-    const struct worker *worker = context;
+    const struct net_thread *thread = context;
     struct strbuf text;
     strbuf_init_heap(&text, METRICS_TEXT_MAX);
-    metrics_render(worker->app, &text);
+    metrics_render(thread->app, &text);
     if (text.has_overflowed)
         reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
     else

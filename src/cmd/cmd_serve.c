@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <uv.h>
 
-#include "api/worker.h"
+#include "api/net_thread.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -42,7 +42,7 @@ struct server {
     bool has_loop;
     struct listener *listeners[PARAM_LIST_MAX];
     size_t listener_count;
-    size_t next_worker;
+    size_t next_net_thread;
     size_t made_count;          /* net threads that exist */
     atomic_size_t drained_count;
     int signal_count;
@@ -65,7 +65,7 @@ static void choose_admin_key(struct server *server)
     (void)fflush(stdout);
 }
 
-static size_t choose_worker_count(const struct params *params)
+static size_t choose_net_thread_count(const struct params *params)
 {
     if (params->net_threads > 0)
         return (size_t)params->net_threads;
@@ -80,9 +80,9 @@ static void fill_config(struct server *server)
     size_t connections_max = server->file_limit > 2 * FILES_RESERVED ? server->file_limit - FILES_RESERVED : FILES_RESERVED;
     if (params->connections_max > 0 && (size_t)params->connections_max < connections_max)
         connections_max = (size_t)params->connections_max;
-    size_t worker_count = choose_worker_count(params);
+    size_t net_thread_count = choose_net_thread_count(params);
     http_config_init(&config->http);
-    config->http.connection_count_max = (connections_max + worker_count - 1) / worker_count;
+    config->http.connection_count_max = (connections_max + net_thread_count - 1) / net_thread_count;
     config->http.body_bytes_max = (size_t)params->body_size_max;
     config->http.head_timeout_ms = params->head_timeout_ms;
     config->http.body_timeout_ms = params->body_timeout_ms;
@@ -92,7 +92,7 @@ static void fill_config(struct server *server)
     config->says_sold_out = params->sold_out_reply == SOLD_OUT_REPLY_SOLD_OUT;
     config->answer_deadline_ms = params->answer_deadline_ms;
     config->sse_heartbeat_ms = params->sse_heartbeat_ms;
-    server->app.worker_count = worker_count;
+    server->app.net_thread_count = net_thread_count;
     choose_admin_key(server);
 }
 
@@ -123,16 +123,16 @@ static enum err make_engine(struct server *server, struct error *error)
     return status;
 }
 
-static enum err make_workers(struct server *server, struct error *error)
+static enum err make_net_threads(struct server *server, struct error *error)
 {
     struct app *app = &server->app;
     app->store = server->store;
     app->limits = limits_create(server->params.purchase_interval_ms);
-    app->workers = calloc(app->worker_count, sizeof(struct worker *));
-    if (app->limits == NULL || app->workers == NULL)
-        return error_set(error, ERR_MEMORY, "no memory for %zu net threads; lower --net-threads", app->worker_count);
-    for (size_t i = 0; i < app->worker_count; i++) {
-        enum err status = worker_create(app, i, &app->workers[i], error);
+    app->net_threads = calloc(app->net_thread_count, sizeof(struct net_thread *));
+    if (app->limits == NULL || app->net_threads == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for %zu net threads; lower --net-threads", app->net_thread_count);
+    for (size_t i = 0; i < app->net_thread_count; i++) {
+        enum err status = net_thread_create(app, i, &app->net_threads[i], error);
         if (status != ERR_NONE)
             return status;
         server->made_count++;
@@ -144,7 +144,7 @@ static enum err start_threads(struct server *server, struct error *error)
 {
     enum err status = engine_start(server->app.engine, error);
     for (size_t i = 0; status == ERR_NONE && i < server->made_count; i++)
-        status = worker_start(server->app.workers[i], error);
+        status = net_thread_start(server->app.net_threads[i], error);
     return status;
 }
 
@@ -153,9 +153,9 @@ static enum err start_threads(struct server *server, struct error *error)
 static void on_connection(int fd, void *context)
 {
     struct server *server = context;
-    struct worker *worker = server->app.workers[server->next_worker];
-    server->next_worker = (server->next_worker + 1) % server->app.worker_count;
-    worker_adopt(worker, fd);
+    struct net_thread *thread = server->app.net_threads[server->next_net_thread];
+    server->next_net_thread = (server->next_net_thread + 1) % server->app.net_thread_count;
+    net_thread_adopt(thread, fd);
 }
 
 /* The address as asked for, with the port that it became. */
@@ -184,7 +184,7 @@ static void announce(struct server *server)
     for (size_t i = 0; i < server->listener_count; i++)
         log_listening(server->params.listen.items[i], server->listeners[i]);
     log_info("serve", "%zu net threads, up to %zu connections each (open files: %zu), accept queue %d",
-        server->app.worker_count, server->app.config.http.connection_count_max, server->file_limit,
+        server->app.net_thread_count, server->app.config.http.connection_count_max, server->file_limit,
         listener_backlog(server->listeners[0]));
     notify_manager("READY=1");
 }
@@ -197,11 +197,11 @@ static void end_loop(struct server *server)
     uv_stop(&server->loop);
 }
 
-static void on_worker_drained(struct worker *worker, void *context)
+static void on_net_thread_drained(struct net_thread *thread, void *context)
 {
-    (void)worker;
+    (void)thread;
     struct server *server = context;
-    if (atomic_fetch_add(&server->drained_count, 1) + 1 == server->app.worker_count)
+    if (atomic_fetch_add(&server->drained_count, 1) + 1 == server->app.net_thread_count)
         uv_async_send(&server->drained);
 }
 
@@ -222,8 +222,8 @@ static void on_drain_delay(uv_timer_t *timer)
     for (size_t i = 0; i < server->listener_count; i++)
         listener_close(server->listeners[i]);
     server->listener_count = 0;
-    for (size_t i = 0; i < server->app.worker_count; i++)
-        worker_drain(server->app.workers[i], on_worker_drained, server);
+    for (size_t i = 0; i < server->app.net_thread_count; i++)
+        net_thread_drain(server->app.net_threads[i], on_net_thread_drained, server);
     uv_timer_start(timer, on_drain_timeout, (uint64_t)server->params.drain_timeout_ms, 0);
 }
 
@@ -283,10 +283,10 @@ static void take_down(struct server *server)
     if (app->engine != NULL)
         engine_stop(app->engine);
     for (size_t i = 0; i < server->made_count; i++)
-        worker_stop(app->workers[i]);
+        net_thread_stop(app->net_threads[i]);
     for (size_t i = 0; i < server->made_count; i++)
-        worker_destroy(app->workers[i]);
-    free(app->workers);
+        net_thread_destroy(app->net_threads[i]);
+    free(app->net_threads);
     if (app->limits != NULL)
         limits_destroy(app->limits);
     if (app->engine != NULL)
@@ -304,7 +304,7 @@ static enum err make(struct server *server, struct error *error)
     if (status == ERR_NONE)
         status = make_engine(server, error);
     if (status == ERR_NONE)
-        status = make_workers(server, error);
+        status = make_net_threads(server, error);
     if (status != ERR_NONE)
         return status;
     make_loop(server);

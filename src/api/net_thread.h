@@ -4,8 +4,8 @@
  * streams and its counters. struct app is what all of them share. Everything a request needs on its way is reached
  * from here.
  */
-#ifndef DOORBUSTER_API_WORKER_H
-#define DOORBUSTER_API_WORKER_H
+#ifndef DOORBUSTER_API_NET_THREAD_H
+#define DOORBUSTER_API_NET_THREAD_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,7 +20,7 @@ struct metrics;
 struct streams;
 
 struct app_config {
-    struct http_config http;       /* limits and deadlines; routes and callbacks are filled in by the worker */
+    struct http_config http;       /* limits and deadlines; routes and callbacks are filled in by the thread */
     struct slice admin_key;
     bool trusts_loopback;          /* admin routes need no key from 127.0.0.0/8 and ::1 */
     bool says_sold_out;
@@ -36,14 +36,14 @@ struct app {
     struct limits *limits;
     int64_t started_ns;
     atomic_bool is_draining;       /* a shutdown has begun: /readyz says so first */
-    struct worker **workers;
-    size_t worker_count;
+    struct net_thread **net_threads;
+    size_t net_thread_count;
 };
 
-struct worker {
+struct net_thread {
     struct app *app;
     size_t index;
-    pthread_t thread;
+    pthread_t handle;
     bool is_started;
     uv_loop_t loop;
     uv_async_t wake;               /* the engine or another thread left something */
@@ -61,26 +61,26 @@ struct worker {
     size_t adopted_size;
     bool is_asked_to_drain;
     bool is_asked_to_stop;
-    void (*on_drained)(struct worker *worker, void *context);
+    void (*on_drained)(struct net_thread *thread, void *context);
     void *on_drained_context;
 };
 
 /* Before engine_start. ERR_MEMORY, or what the store says when it cannot be read. */
-MUST_CHECK enum err worker_create(struct app *app, size_t index, struct worker **worker, struct error *error);
+MUST_CHECK enum err net_thread_create(struct app *app, size_t index, struct net_thread **thread, struct error *error);
 
-/* Runs its loop on a new thread until worker_stop. */
-MUST_CHECK enum err worker_start(struct worker *worker, struct error *error);
+/* Runs its loop on a new thread until net_thread_stop. */
+MUST_CHECK enum err net_thread_start(struct net_thread *thread, struct error *error);
 
 /* Gives it a connected socket. Any thread. */
-void worker_adopt(struct worker *worker, int fd);
+void net_thread_adopt(struct net_thread *thread, int fd);
 
-/* Finishes the requests under way; on_drained is called on the worker's thread when all connections have gone. */
-void worker_drain(struct worker *worker, void (*on_drained)(struct worker *worker, void *context), void *context);
+/* Finishes the requests under way; on_drained is called on the thread's thread when all connections have gone. */
+void net_thread_drain(struct net_thread *thread, void (*on_drained)(struct net_thread *thread, void *context), void *context);
 
 /* Ends the loop at once, whatever is open, and waits for the thread if there is one. The engine must not run. */
-void worker_stop(struct worker *worker);
+void net_thread_stop(struct net_thread *thread);
 
 /* Stopped. */
-void worker_destroy(struct worker *worker);
+void net_thread_destroy(struct net_thread *thread);
 
 #endif
