@@ -40,7 +40,11 @@ struct slice slice_trim(struct slice text)
 
 struct slice slice_split(struct slice text, char separator, struct slice *rest)
 {
-    const char *at = text.len == 0 ? NULL : memchr(text.base, separator, text.len);
+    if (text.len == 0) { /* it may have no base to reckon with */
+        *rest = text;
+        return text;
+    }
+    const char *at = memchr(text.base, separator, text.len);
     if (at == NULL) {
         *rest = slice_make(text.base + text.len, 0);
         return text;

@@ -133,6 +133,10 @@ static void put_json_byte(struct strbuf *buf, unsigned char c)
 
 void strbuf_put_json(struct strbuf *buf, struct slice text)
 {
+    if (text.len == 0) { /* it may have no base to reckon with */
+        strbuf_lit(buf, "\"\"");
+        return;
+    }
     strbuf_put_char(buf, '"');
     size_t plain = 0; /* start of the run that needs no escape */
     size_t i = 0;

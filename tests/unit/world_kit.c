@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "world_kit.h"
+
+#include <stdlib.h>
+
+#include "base/ensure.h"
+
+const struct map_key world_kit_hash_key = {"a fixed secret."};
+
+/* --- commands ---------------------------------------------------------------------------------------------- */
+
+static struct command make(enum command_kind kind, const char *sku)
+{
+    return (struct command){.kind = kind, .sku = slice_cstr(sku)};
+}
+
+struct command make_purchase(const char *sku, const char *user)
+{
+    struct command command = make(COMMAND_PURCHASE, sku);
+    command.user = slice_cstr(user);
+    return command;
+}
+
+struct command make_create(const char *sku, int64_t stock, int64_t start_ms, int64_t end_ms)
+{
+    struct command command = make(COMMAND_PRODUCT_CREATE, sku);
+    command.product = (struct product_fields){
+        .present = FIELDS_ALL_REQUIRED,
+        .name = SLICE("Widget"),
+        .initial_stock = stock,
+        .start_ms = start_ms,
+        .end_ms = end_ms,
+    };
+    return command;
+}
+
+struct command make_update(const char *sku)
+{
+    return make(COMMAND_PRODUCT_UPDATE, sku);
+}
+
+struct command make_patch_limit(const char *sku, int64_t per_user_limit)
+{
+    struct command command = make(COMMAND_PRODUCT_PATCH, sku);
+    command.product = (struct product_fields){.present = FIELD_PER_USER_LIMIT, .per_user_limit = per_user_limit};
+    return command;
+}
+
+struct command make_patch_price(const char *sku, int64_t price_minor)
+{
+    struct command command = make(COMMAND_PRODUCT_PATCH, sku);
+    command.product = (struct product_fields){.present = FIELD_PRICE, .price_minor = price_minor};
+    return command;
+}
+
+struct command make_delete(const char *sku)
+{
+    return make(COMMAND_PRODUCT_DELETE, sku);
+}
+
+struct command with_key(struct command command, const char *scope, const char *key, unsigned char body)
+{
+    command.idempotency.scope = slice_cstr(scope);
+    command.idempotency.key = slice_cstr(key);
+    memset(command.idempotency.fingerprint, body, FINGERPRINT_BYTES);
+    return command;
+}
+
+/* --- the world as text ------------------------------------------------------------------------------------- */
+
+static int compare_text(struct slice a, struct slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len == 0 ? 0 : memcmp(a.base, b.base, len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_products(const void *a, const void *b)
+{
+    return compare_text((*(struct product *const *)a)->sku, (*(struct product *const *)b)->sku);
+}
+
+static int compare_buyers(const void *a, const void *b)
+{
+    const struct buyer *left = *(struct buyer *const *)a;
+    const struct buyer *right = *(struct buyer *const *)b;
+    return compare_text(slice_make(left->user, left->user_len), slice_make(right->user, right->user_len));
+}
+
+/* All values of a map, in the given order; NULL when there are none. */
+static void **sort_values(const struct map *map, int (*compare)(const void *, const void *))
+{
+    if (map->count == 0)
+        return NULL;
+    void **values = calloc(map->count, sizeof *values);
+    ENSURE(values != NULL);
+    size_t cursor = 0;
+    for (size_t i = 0; i < map->count; i++)
+        values[i] = map_next(map, &cursor);
+    ENSURE(map_next(map, &cursor) == NULL);
+    qsort(values, map->count, sizeof *values, compare);
+    return values;
+}
+
+static void dump_buyers(const struct product *product, struct strbuf *text)
+{
+    void **buyers = sort_values(&product->buyers, compare_buyers);
+    for (size_t i = 0; i < product->buyers.count; i++) {
+        const struct buyer *buyer = buyers[i];
+        ENSURE(buyer->count > 0);
+        strbuf_printf(text, "  buyer %.*s %lld\n", (int)buyer->user_len, buyer->user, (long long)buyer->count);
+    }
+    free(buyers);
+}
+
+static void dump_product(const struct world *world, const struct product *product, struct strbuf *text)
+{
+    const struct product_values *values = &product->values;
+    ENSURE(world_product(world, product->sku) == product && !product->is_removed);
+    strbuf_printf(text, "product %lld %.*s '%.*s' %lld/%lld price %lld limit %lld [%lld, %lld) %.*s '%.*s' made %lld %lld",
+        (long long)product->id, SLICE_ARGS(product->sku), SLICE_ARGS(values->name), (long long)values->stock,
+        (long long)values->initial_stock, (long long)values->price_minor, (long long)values->per_user_limit,
+        (long long)values->start_ms, (long long)values->end_ms, SLICE_ARGS(sale_state_name(values->state)),
+        SLICE_ARGS(end_reason_name(values->end_reason)), (long long)values->created_ms, (long long)values->updated_ms);
+    strbuf_printf(text, " purchases %lld..%lld\n", (long long)product->purchase_id_first,
+        (long long)product->purchase_id_last);
+    dump_buyers(product, text);
+}
+
+static void dump_key(const struct world *world, const struct key_record *record, struct strbuf *text)
+{
+    ENSURE(world_key(world, record->scope, record->key) == record);
+    strbuf_printf(text, "key %lld '%.*s' '%.*s' body %d result %d number %lld time %lld made %lld batch %llu\n",
+        (long long)record->id, SLICE_ARGS(record->scope), SLICE_ARGS(record->key), record->fingerprint[0],
+        (int)record->result, (long long)record->number, (long long)record->time_ms, (long long)record->created_ms,
+        (unsigned long long)record->batch);
+}
+
+static size_t count_nodes(const struct list *list)
+{
+    size_t count = 0;
+    LIST_FOR_EACH(node, list)
+        count++;
+    return count;
+}
+
+void world_dump(const struct world *world, struct strbuf *text)
+{
+    ENSURE(count_nodes(&world->products) == world->products_by_sku.count);
+    ENSURE(count_nodes(&world->keys) == world->keys_by_name.count);
+    strbuf_reset(text);
+    void **products = sort_values(&world->products_by_sku, compare_products);
+    for (size_t i = 0; i < world->products_by_sku.count; i++)
+        dump_product(world, products[i], text);
+    free(products);
+    LIST_FOR_EACH(node, &world->keys)
+        dump_key(world, CONTAINER_OF(node, struct key_record, node), text);
+    ENSURE(!text->has_overflowed);
+}
+
+void world_check_next_edge(const struct world *world)
+{
+    LIST_FOR_EACH(node, &world->products) {
+        const struct product_values *values = &CONTAINER_OF(node, struct product, node)->values;
+        ENSURE(values->state != SALE_UPCOMING || world->next_edge_ms <= values->start_ms);
+        ENSURE(values->state != SALE_ACTIVE || world->next_edge_ms <= values->end_ms);
+    }
+}
