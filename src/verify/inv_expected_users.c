@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Invariant 7 of the guide, for sales of which it is known how many users came. */
 #include "verify/invariant.h"
 
 const struct invariant inv_expected_users = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The promise to the crowd: nobody twice. */
 #include "verify/invariant.h"
 
 const struct invariant inv_no_duplicate_buyer = {

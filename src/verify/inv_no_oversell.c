@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The promise to the seller: every unit once. */
 #include "verify/invariant.h"
 
 const struct invariant inv_no_oversell = {

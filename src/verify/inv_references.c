@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A purchase without its product belongs to no sale, and no sum of a sale would see it. */
 #include "verify/invariant.h"
 
 const struct invariant inv_references = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Who was told no must not pay. */
 #include "verify/invariant.h"
 
 /* ALREADY_PURCHASED is a refusal that says that there is a purchase (told-already). */

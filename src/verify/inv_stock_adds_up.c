@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The number that is kept against the rows that are counted. */
 #include "verify/invariant.h"
 
 const struct invariant inv_stock_adds_up = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The same promise as no-duplicate-buyer, from the totals rather than from buyers one by one. */
 #include "verify/invariant.h"
 
 const struct invariant inv_unique_buyers = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* nth is what the server restarts its count of a buyer from. */
 #include "verify/invariant.h"
 
 const struct invariant inv_units_in_order = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The registry: invariants.def as a table. */
 #include "verify/invariant.h"
 
 static const struct invariant *const all[] = {

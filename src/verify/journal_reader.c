@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SQLite reads the JSON: one INSERT takes a line apart, and the CHECKs of the table, named after what is wrong, refuse
+ * what is no answer. Only a line that was refused is looked at again, to tell a torn one from a broken one.
+ */
 #include "verify/journal_reader.h"
 
 #include <errno.h>
-#include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,8 +15,49 @@
 
 enum {
     JOURNAL_VERSION = 1,
-    LINE_BYTES_MAX = 64 * 1024 /* a line holds a SKU, a user and a code: far below this, escapes included */
+    LINE_BYTES_MAX = 64 * 1024, /* a line holds a SKU, a user and a code: far below this, escapes included */
+    SKU_BYTES_MAX = 256
 };
+
+static const char table_sql[] =
+    "CREATE TEMP TABLE audit_journal ("
+    " id INTEGER PRIMARY KEY, file INTEGER, line INTEGER,"
+    " sku     CONSTRAINT \"has a sku that is no text\" CHECK (typeof(sku) = 'text'),"
+    " user_id CONSTRAINT \"names no user\" CHECK (typeof(user_id) = 'text'),"
+    " outcome CONSTRAINT \"has no outcome of acknowledged, refused or unknown\""
+    "   CHECK (ifnull(outcome, '') IN ('acknowledged', 'refused', 'unknown')),"
+    " code,"
+    " purchase_no,"
+    " purchase_id,"
+    " CONSTRAINT \"acknowledges a purchase without a purchaseNo\""
+    "   CHECK (outcome <> 'acknowledged' OR typeof(purchase_no) = 'text'))";
+
+/* PUR-YYYYMMDD- are 13 characters; what follows is the id. */
+static const char insert_sql[] =
+    "INSERT INTO temp.audit_journal (file, line, sku, user_id, outcome, code, purchase_no, purchase_id)"
+    " SELECT :file, :number, ifnull(sku, :sku), user, outcome, ifnull(code, ''), no,"
+    "   CASE WHEN no LIKE 'PUR-________-_%' AND substr(no, 14) NOT GLOB '*[^0-9]*'"
+    "     THEN CAST(substr(no, 14) AS INTEGER) END"
+    " FROM (SELECT max(CASE key WHEN 'sku' THEN atom END) AS sku,"
+    "     max(CASE key WHEN 'user' THEN atom END) AS user,"
+    "     max(CASE key WHEN 'outcome' THEN atom END) AS outcome,"
+    "     max(CASE key WHEN 'code' THEN atom END) AS code,"
+    "     max(CASE key WHEN 'purchaseNo' THEN atom END) AS no"
+    "   FROM json_each(:line))";
+
+/* Everything that the invariants look for by SKU and user; made when all lines are in, which is quicker. */
+static const char index_sql[] =
+    "CREATE INDEX temp.audit_journal_user ON audit_journal (sku, user_id, outcome, code, purchase_no)";
+
+/* Nothing but NULLs for a line that is no JSON. */
+static const char header_sql[] =
+    "WITH read(line) AS (SELECT CASE WHEN json_valid(:line) THEN :line ELSE 'null' END)"
+    " SELECT json_type(line, '$.journal') = 'integer', json_extract(line, '$.journal'),"
+    "   json_type(line, '$.sku') = 'text', json_extract(line, '$.sku'),"
+    "   CASE WHEN json_extract(line, '$.scenario') = 'duplicate-user' AND json_type(line, '$.users') = 'integer'"
+    "     THEN json_extract(line, '$.users') ELSE 0 END FROM read";
+
+enum { HEADER_HAS_VERSION, HEADER_VERSION, HEADER_HAS_SKU, HEADER_SKU, HEADER_EXPECTED_USERS };
 
 struct reader {
     sqlite3 *db;
@@ -21,10 +66,11 @@ struct reader {
     const char *path;
     int file_number;
     int64_t line_number; /* from 1 */
-    char sku[256];       /* the header's; empty before it */
+    char sku[SKU_BYTES_MAX]; /* the header's */
     bool has_header;
-    struct journal_counts *counts;
+    int64_t torn_bytes;
     char line[LINE_BYTES_MAX];
+    size_t line_len;
 };
 
 enum line_kind {
@@ -36,20 +82,20 @@ enum line_kind {
 };
 
 /* Without its line feed. */
-static enum line_kind read_line(struct reader *reader, size_t *len)
+static enum line_kind read_line(struct reader *reader)
 {
     int c;
-    *len = 0;
+    reader->line_len = 0;
     while ((c = getc_unlocked(reader->file)) != EOF && c != '\n') {
-        if (*len == LINE_BYTES_MAX)
+        if (reader->line_len == LINE_BYTES_MAX)
             return LINE_TOO_LONG;
-        reader->line[(*len)++] = (char)c;
+        reader->line[reader->line_len++] = (char)c;
     }
     if (c == '\n')
         return LINE_WHOLE;
     if (ferror(reader->file))
         return LINE_UNREADABLE;
-    return *len == 0 ? LINE_NONE : LINE_ENDLESS;
+    return reader->line_len == 0 ? LINE_NONE : LINE_ENDLESS;
 }
 
 static enum err broken(const struct reader *reader, const char *what, struct error *error)
@@ -58,14 +104,25 @@ static enum err broken(const struct reader *reader, const char *what, struct err
         (long long)reader->line_number, what);
 }
 
-/* False when the member is missing or no string. */
-static bool member_text(const json_t *object, const char *name, struct slice *text)
+static struct slice line_of(const struct reader *reader)
 {
-    const json_t *member = json_object_get(object, name);
-    if (!json_is_string(member))
-        return false;
-    *text = slice_make(json_string_value(member), json_string_length(member));
-    return true;
+    return slice_make(reader->line, reader->line_len);
+}
+
+static enum err is_json(struct reader *reader, bool *is_valid, struct error *error)
+{
+    static const char doing[] = "look at a line of the journal";
+    sqlite3_stmt *stmt;
+    enum err err = db_prepare(reader->db, "SELECT json_valid(:line)", doing, &stmt, error);
+    if (err != ERR_NONE)
+        return err;
+    db_bind_text(stmt, ":line", line_of(reader));
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        *is_valid = sqlite3_column_int(stmt, 0) != 0;
+    else
+        err = db_fail(reader->db, doing, error);
+    sqlite3_finalize(stmt);
+    return err;
 }
 
 static enum err expect_users(struct reader *reader, int64_t users, struct error *error)
@@ -85,111 +142,90 @@ static enum err expect_users(struct reader *reader, int64_t users, struct error 
     return err;
 }
 
-static enum err take_header(struct reader *reader, const json_t *object, struct error *error)
+/* The row of header_sql. */
+static enum err take_header_row(struct reader *reader, sqlite3_stmt *row, struct error *error)
 {
-    const json_t *version = json_object_get(object, "journal");
-    const json_t *users = json_object_get(object, "users");
-    struct slice sku;
-    struct slice scenario = SLICE("");
-    if (!json_is_integer(version))
+    struct slice sku = db_text(row, HEADER_SKU);
+    int64_t users = sqlite3_column_int64(row, HEADER_EXPECTED_USERS);
+    if (sqlite3_column_int(row, HEADER_HAS_VERSION) == 0)
         return broken(reader, "is not the header of a journal, {\"journal\":1,...}", error);
-    if (json_integer_value(version) != JOURNAL_VERSION)
+    if (sqlite3_column_int64(row, HEADER_VERSION) != JOURNAL_VERSION)
         return error_set(error, ERR_NEWER,
             "the journal %s has format version %lld, this auditor reads version %d", reader->path,
-            (long long)json_integer_value(version), JOURNAL_VERSION);
-    if (!member_text(object, "sku", &sku) || sku.len == 0 || sku.len >= sizeof reader->sku)
+            (long long)sqlite3_column_int64(row, HEADER_VERSION), JOURNAL_VERSION);
+    if (sqlite3_column_int(row, HEADER_HAS_SKU) == 0 || sku.len == 0 || sku.len >= sizeof reader->sku)
         return broken(reader, "is a header without a usable \"sku\"", error);
     memcpy(reader->sku, sku.base, sku.len);
     reader->sku[sku.len] = '\0';
     reader->has_header = true;
-    (void)member_text(object, "scenario", &scenario);
-    bool is_counted = slice_eq(scenario, SLICE("duplicate-user")) && json_integer_value(users) > 0;
-    return is_counted ? expect_users(reader, json_integer_value(users), error) : ERR_NONE;
+    return users > 0 ? expect_users(reader, users, error) : ERR_NONE;
 }
 
-static void bind_number(sqlite3_stmt *stmt, struct slice purchase_no)
+static enum err take_header(struct reader *reader, struct error *error)
 {
-    struct slice digits = purchase_no;
-    struct slice rest;
-    int64_t id;
-    for (size_t i = 0; i < purchase_no.len; i++)
-        if (purchase_no.base[i] == '-')
-            digits = slice_make(purchase_no.base + i + 1, purchase_no.len - i - 1);
-    rest = slice_trim(digits);
-    db_bind_text(stmt, ":purchase_no", purchase_no);
-    if (rest.len == digits.len && slice_to_i64(digits, &id))
-        db_bind_i64(stmt, ":purchase_id", id);
-}
-
-static enum err take_answer(struct reader *reader, const json_t *object, struct error *error)
-{
-    struct slice sku = slice_cstr(reader->sku);
-    struct slice user;
-    struct slice outcome;
-    struct slice code = SLICE("");
-    struct slice purchase_no = SLICE("");
-    if (json_object_get(object, "sku") != NULL && !member_text(object, "sku", &sku))
-        return broken(reader, "has a \"sku\" that is no text", error);
-    if (!member_text(object, "user", &user))
-        return broken(reader, "names no \"user\"", error);
-    if (!member_text(object, "outcome", &outcome))
-        return broken(reader, "has no \"outcome\"", error);
-    (void)member_text(object, "code", &code);
-    sqlite3_clear_bindings(reader->insert);
-    if (slice_eq(outcome, SLICE("acknowledged"))) {
-        if (!member_text(object, "purchaseNo", &purchase_no) || purchase_no.len == 0)
-            return broken(reader, "acknowledges a purchase without a \"purchaseNo\"", error);
-        bind_number(reader->insert, purchase_no);
-        reader->counts->acknowledged++;
-    } else if (slice_eq(outcome, SLICE("refused"))) {
-        reader->counts->refused++;
-    } else if (slice_eq(outcome, SLICE("unknown"))) {
-        reader->counts->unknown++;
-    } else {
-        return broken(reader, "has an \"outcome\" that is not acknowledged, refused or unknown", error);
-    }
-    reader->counts->lines++;
-    db_bind_i64(reader->insert, ":file", reader->file_number);
-    db_bind_i64(reader->insert, ":line", reader->line_number);
-    db_bind_text(reader->insert, ":sku", sku);
-    db_bind_text(reader->insert, ":user", user);
-    db_bind_text(reader->insert, ":outcome", outcome);
-    db_bind_text(reader->insert, ":code", code);
-    int rc = sqlite3_step(reader->insert);
-    sqlite3_reset(reader->insert);
-    return rc == SQLITE_DONE ? ERR_NONE : db_fail(reader->db, "keep the journal", error);
-}
-
-static enum err take_line(struct reader *reader, size_t len, bool has_end, struct error *error)
-{
-    json_t *object = json_loadb(reader->line, len, JSON_REJECT_DUPLICATES, NULL);
-    if (object == NULL && !has_end) {
-        reader->counts->torn_bytes += (int64_t)len;
-        return ERR_NONE;
-    }
-    enum err err;
-    if (!json_is_object(object))
-        err = broken(reader, "is no JSON object", error);
-    else if (!reader->has_header)
-        err = take_header(reader, object, error);
+    static const char doing[] = "read the header of the journal";
+    sqlite3_stmt *stmt;
+    enum err err = db_prepare(reader->db, header_sql, doing, &stmt, error);
+    if (err != ERR_NONE)
+        return err;
+    db_bind_text(stmt, ":line", line_of(reader));
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        err = take_header_row(reader, stmt, error);
     else
-        err = take_answer(reader, object, error);
-    json_decref(object);
+        err = db_fail(reader->db, doing, error);
+    sqlite3_finalize(stmt);
     return err;
+}
+
+/* What the CHECK that failed is called; SQLite says "CHECK constraint failed: name". */
+static const char *name_of_check(sqlite3 *db)
+{
+    const char *colon = strchr(sqlite3_errmsg(db), ':');
+    return colon == NULL ? "is no answer" : colon + 2;
+}
+
+static enum err take_answer(struct reader *reader, struct error *error)
+{
+    enum err err = ERR_NONE;
+    db_bind_i64(reader->insert, ":file", reader->file_number);
+    db_bind_i64(reader->insert, ":number", reader->line_number);
+    db_bind_text(reader->insert, ":sku", slice_cstr(reader->sku));
+    db_bind_text(reader->insert, ":line", line_of(reader));
+    if (sqlite3_step(reader->insert) != SQLITE_DONE) {
+        if ((sqlite3_errcode(reader->db) & 0xff) == SQLITE_CONSTRAINT)
+            err = broken(reader, name_of_check(reader->db), error);
+        else
+            err = db_fail(reader->db, "keep the journal", error);
+    }
+    sqlite3_reset(reader->insert);
+    return err;
+}
+
+static enum err take_line(struct reader *reader, bool has_end, struct error *error)
+{
+    bool is_valid = false;
+    enum err err = reader->has_header ? take_answer(reader, error) : take_header(reader, error);
+    if (err == ERR_NONE)
+        return ERR_NONE;
+    if (is_json(reader, &is_valid, NULL) != ERR_NONE || is_valid)
+        return err;
+    if (has_end)
+        return broken(reader, "is no JSON", error);
+    reader->torn_bytes = (int64_t)reader->line_len;
+    return ERR_NONE;
 }
 
 static enum err take_lines(struct reader *reader, struct error *error)
 {
     for (;;) {
-        size_t len;
         enum err err = ERR_NONE;
         reader->line_number++;
-        switch (read_line(reader, &len)) {
+        switch (read_line(reader)) {
         case LINE_WHOLE:
-            err = take_line(reader, len, true, error);
+            err = take_line(reader, true, error);
             break;
         case LINE_ENDLESS:
-            return take_line(reader, len, false, error);
+            return take_line(reader, false, error);
         case LINE_TOO_LONG:
             return broken(reader, "is longer than 64 KiB", error);
         case LINE_NONE:
@@ -202,40 +238,61 @@ static enum err take_lines(struct reader *reader, struct error *error)
     }
 }
 
+static enum err add_counts(struct reader *reader, struct journal_counts *counts, struct error *error)
+{
+    static const char doing[] = "count the journal";
+    sqlite3_stmt *stmt;
+    enum err err = db_prepare(reader->db,
+        "SELECT count(*), total(outcome = 'acknowledged'), total(outcome = 'refused'), total(outcome = 'unknown')"
+        " FROM temp.audit_journal WHERE file = :file", doing, &stmt, error);
+    if (err != ERR_NONE)
+        return err;
+    db_bind_i64(stmt, ":file", reader->file_number);
+    if (sqlite3_step(stmt) != SQLITE_ROW) {
+        err = db_fail(reader->db, doing, error);
+    } else if (sqlite3_column_int64(stmt, 0) == 0) {
+        err = error_set(error, ERR_REFUSED, "the journal %s says nothing: it holds no answer", reader->path);
+    } else {
+        counts->lines += sqlite3_column_int64(stmt, 0);
+        counts->acknowledged += sqlite3_column_int64(stmt, 1);
+        counts->refused += sqlite3_column_int64(stmt, 2);
+        counts->unknown += sqlite3_column_int64(stmt, 3);
+        counts->torn_bytes += reader->torn_bytes;
+    }
+    sqlite3_finalize(stmt);
+    return err;
+}
+
 enum err journal_reader_init(sqlite3 *db, struct error *error)
 {
-    return db_exec(db,
-        "CREATE TEMP TABLE audit_journal (id INTEGER PRIMARY KEY, file INTEGER, line INTEGER, sku TEXT,"
-        " user_id TEXT, outcome TEXT, code TEXT, purchase_no TEXT, purchase_id INTEGER);"
-        "CREATE INDEX temp.audit_journal_user ON audit_journal (sku, user_id);",
-        "make the tables of the audit", error);
+    return db_exec(db, table_sql, "make the tables of the audit", error);
+}
+
+enum err journal_reader_finish(sqlite3 *db, struct error *error)
+{
+    return db_exec(db, index_sql, "sort the journals", error);
 }
 
 enum err journal_reader_load(sqlite3 *db, const char *path, int number, struct journal_counts *counts,
     struct error *error)
 {
     enum err err;
-    int64_t lines_before = counts->lines;
     struct reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL)
         return error_set(error, ERR_MEMORY, "no memory for a journal");
     reader->db = db;
     reader->path = path;
     reader->file_number = number;
-    reader->counts = counts;
     reader->file = fopen(path, "re");
     if (reader->file == NULL) {
         err = error_set(error, ERR_IO, "cannot read the journal %s: %s", path, strerror(errno));
         goto out;
     }
-    err = db_prepare(db,
-        "INSERT INTO temp.audit_journal (file, line, sku, user_id, outcome, code, purchase_no, purchase_id)"
-        " VALUES (:file, :line, :sku, :user, :outcome, :code, :purchase_no, :purchase_id)",
-        "keep the journal", &reader->insert, error);
+    err = db_prepare(db, insert_sql, "keep the journal", &reader->insert, error);
     if (err == ERR_NONE)
         err = take_lines(reader, error);
-    if (err == ERR_NONE && counts->lines == lines_before)
-        err = error_set(error, ERR_REFUSED, "the journal %s says nothing: it holds no answer", path);
+    if (err == ERR_NONE)
+        err = add_counts(reader, counts, error);
 out:
     sqlite3_finalize(reader->insert);
     if (reader->file != NULL)

@@ -13,7 +13,7 @@
  * any other line that is none of the above makes the journal unusable, because nobody knows what it said.
  *
  *   temp.audit_journal   id, file (from 1), line, sku, user_id, outcome, code, purchase_no, purchase_id
- *                        (the digits after the last dash of the number; NULL: there are none)
+ *                        (the digits that end the number; NULL: it is no purchase number)
  */
 #ifndef DOORBUSTER_VERIFY_JOURNAL_READER_H
 #define DOORBUSTER_VERIFY_JOURNAL_READER_H
@@ -32,7 +32,7 @@ struct journal_counts {
     int64_t torn_bytes; /* 0: no file ends in a torn line */
 };
 
-/* Makes the table, empty, and its indexes. Needs the tables of sums.h. */
+/* Makes the table, empty. Needs the tables of sums.h. */
 MUST_CHECK enum err journal_reader_init(sqlite3 *db, struct error *error);
 
 /*
@@ -42,5 +42,8 @@ MUST_CHECK enum err journal_reader_init(sqlite3 *db, struct error *error);
  */
 MUST_CHECK enum err journal_reader_load(sqlite3 *db, const char *path, int number,
     struct journal_counts *counts, struct error *error);
+
+/* After the last one: makes what is needed to look lines up. */
+MUST_CHECK enum err journal_reader_finish(sqlite3 *db, struct error *error);
 
 #endif

@@ -51,6 +51,8 @@ static enum err load_journals(struct run *run)
     enum err err = journal_reader_init(db, run->error);
     for (size_t i = 0; i < options->journal_count && err == ERR_NONE; i++)
         err = journal_reader_load(db, options->journals[i], (int)i + 1, &run->counts, run->error);
+    if (err == ERR_NONE)
+        err = journal_reader_finish(db, run->error);
     if (err == ERR_NONE && options->is_journal_complete && run->counts.torn_bytes > 0)
         err = error_set(run->error, ERR_REFUSED,
             "a journal ends in a torn line, so it is not complete; verify without --journal-complete");
