@@ -6,7 +6,7 @@ All tests, or the parts that are named, and one line at the end: `N passed, N fa
     api    tests against the running program, the same build (tests/api and its neighbours)
     lint   arrows between the layers and house rules (tests/lint)
     clang  the whole tree compiles with clang -Werror (build-clang/)
-    tsan   unit tests and a small sale under ThreadSanitizer (build-tsan/)
+    tsan   unit tests, a small sale and the tests in which threads meet, under ThreadSanitizer (build-tsan/)
     fuzz   every fuzz target for ten seconds (build-fuzz/)
     demo   the release build sells out and audits (build/)
 
@@ -17,6 +17,7 @@ With CI=true nothing may be skipped.
 import concurrent.futures
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ LOGS = ROOT / "build-test"
 IS_CI = os.environ.get("CI") == "true"
 FUZZ_SECONDS = 10
 TAIL_LINES = 60
+# The tests in which the server's threads meet: buying, streams, and the end.
+TSAN_SELECT = "purchase or sse or idempotency or shutdown"
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:detect_stack_use_after_return=1",
@@ -145,31 +148,32 @@ def part_unit():
     return meson_tests("asan", build("asan"), ["unit"])
 
 
+def pytest(directory, binary, prefix="", select=None):
+    """Runs the tests of a directory against a binary and counts each."""
+    name = (prefix + directory).replace("/", "-").replace(": ", "-")
+    junit = LOGS / (name + ".xml")
+    junit.unlink(missing_ok=True)
+    binary = binary.relative_to(ROOT)
+    repeat = f"DOORBUSTER_BIN={binary} {sys.executable} -m pytest"
+    command = [*NO_ASLR, sys.executable, "-m", "pytest", directory, "-q", "-o", "junit_family=xunit1",
+               f"--junitxml={junit}", *(["-k", select] if select else [])]
+    status, log = run(name + ".log", command, {**SANITIZER_ENV, "DOORBUSTER_BIN": str(binary)})
+
+    def reproduce(suite, case):
+        file = directory + "/" + pathlib.Path(case.get("file") or "").name
+        return f"{repeat} {shlex.quote(file + '::' + case.get('name'))}"
+
+    results = read_junit(junit, prefix, reproduce) if junit.exists() else []
+    if status != 0 and not any(r.status == "failed" for r in results):
+        results.append(Result(f"{prefix}{directory}: pytest", "failed", tail(log), f"{repeat} {directory}"))
+    return results
+
+
 def part_api():
     binary = build("asan", ["doorbuster"]) / "doorbuster"
     build_release()  # what is said about memory is measured on the release build
     directories = sorted({str(f.parent.relative_to(ROOT)) for f in (ROOT / "tests").rglob("test_*.py")})
-    results = []
-    for directory in directories:
-        junit = LOGS / (directory.replace("/", "-") + ".xml")
-        junit.unlink(missing_ok=True)
-        command = [*NO_ASLR, sys.executable, "-m", "pytest", directory, "-q", "-o", "junit_family=xunit1"]
-        repeat = f"DOORBUSTER_BIN={binary.relative_to(ROOT)} {sys.executable} -m pytest"
-        status, log = run(directory.replace("/", "-") + ".log", [*command, f"--junitxml={junit}"],
-                          {**SANITIZER_ENV, "DOORBUSTER_BIN": str(binary)})
-        found = [] if not junit.exists() else read_junit(
-            junit, "", lambda suite, case, d=directory: f"{repeat} '{place(d, case)}'")
-        if status != 0 and not any(r.status == "failed" for r in found):
-            found.append(Result(f"{directory}: pytest", "failed", tail(log), f"{repeat} {directory}"))
-        results += found
-    return results
-
-
-def place(directory, case):
-    """FILE::TEST of a pytest case; the file is given from the directory of the nearest pytest.ini."""
-    file = case.get("file") or ""
-    path = file if (ROOT / file).is_file() else f"{directory}/{pathlib.Path(file).name}"
-    return f"{path}::{case.get('name')}"
+    return [result for directory in directories for result in pytest(directory, binary)]
 
 
 def part_lint():
@@ -198,7 +202,8 @@ def part_clang():
 
 def part_tsan():
     directory = build("tsan")
-    return meson_tests("tsan", directory, ["unit"]) + [sale("tsan: a sale without a data race", directory, 200)]
+    return [*meson_tests("tsan", directory, ["unit"]), sale("tsan: a sale without a data race", directory, 200),
+            *pytest("tests/api", directory / "doorbuster", "tsan: ", TSAN_SELECT)]
 
 
 def build_release():
