@@ -187,14 +187,22 @@ static enum http_response_state feed_head(struct http_response *response, const 
     return HTTP_RESPONSE_DONE;
 }
 
+/* The value of a hex digit, or -1. */
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 /* "1a2b[;extension]"; at least one hex digit, and no more than a size_t holds comfortably. */
 static bool read_chunk_size(struct slice line, size_t *size)
 {
     size_t value = 0;
     size_t i = 0;
     for (; i < line.len; i++) {
-        char c = line.base[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        int digit = hex_value(line.base[i]);
         if (digit < 0)
             break;
         if (i >= 8)

@@ -122,6 +122,7 @@ enum err exchange_do(struct exchange *exchange, struct slice request, struct exc
     http_link_send(&exchange->link, clock_mono_ns());
     while (!exchange->is_over)
         (void)uv_run(&exchange->loop, UV_RUN_ONCE);
+    http_link_close(&exchange->link); /* between requests nobody would notice that the server has closed it */
     if (exchange->has_failed)
         return tell(exchange, error);
     reply->status = exchange->status;

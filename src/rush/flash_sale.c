@@ -239,7 +239,8 @@ static void put_product(const struct rush *rush, struct strbuf *body)
     clock_format_iso(now_ms - BEGAN_BEFORE_MS, start);
     clock_format_iso(now_ms + ENDS_AFTER_MS, end);
     strbuf_printf(body,
-        "{\"sku\":\"%s\",\"productName\":\"Rush %s\",\"initialStock\":%lld,\"startTime\":\"%.*s\",\"endTime\":\"%.*s\"}",
+        "{\"sku\":\"%s\",\"productName\":\"Rush %s\",\"initialStock\":%lld,\"startTime\":\"%.*s\","
+        "\"endTime\":\"%.*s\"}",
         rush->options.sku, rush->scenario->name, (long long)rush->options.stock, CLOCK_ISO_LEN, start, CLOCK_ISO_LEN,
         end);
 }

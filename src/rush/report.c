@@ -18,8 +18,8 @@ enum err report_format_of(const char *path, enum report_format *format, struct e
     else if (ending != NULL && strcmp(ending, ".json") == 0)
         *format = REPORT_JSON;
     else
-        return error_set(error, ERR_USAGE, "'%.200s' does not say what report it is to be: expected a name that ends in "
-            ".md or .json", path);
+        return error_set(error, ERR_USAGE, "'%.200s' does not say what report it is to be: expected a name that ends "
+            "in .md or .json", path);
     return ERR_NONE;
 }
 

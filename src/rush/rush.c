@@ -32,7 +32,11 @@ const double rush_percents[RUSH_PERCENTILE_COUNT] = {50, 75, 90, 95, 99, 99.9, 9
 const char *rush_verdict_name(enum rush_verdict verdict)
 {
     static const char *const names[] = {
-        [RUSH_PASSED] = "PASSED", [RUSH_FAILED] = "FAILED", [RUSH_INVALID] = "INVALID", [RUSH_INCOMPLETE] = "INCOMPLETE"};
+        [RUSH_PASSED] = "PASSED",
+        [RUSH_FAILED] = "FAILED",
+        [RUSH_INVALID] = "INVALID",
+        [RUSH_INCOMPLETE] = "INCOMPLETE",
+    };
     return names[verdict];
 }
 

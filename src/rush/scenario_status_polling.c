@@ -18,8 +18,8 @@ static enum err prepare(struct rush *rush, struct error *error)
     options->stock = options->stock > 0 ? options->stock : STOCK;
     options->connections = options->connections > 0 ? options->connections : POOL;
     int64_t whole_ns = options->seconds * NS_PER_S;
-    struct plan plan =
-        plan_ramp(0, whole_ns * 45 / 120, whole_ns * 60 / 120, whole_ns * 15 / 120, (uint64_t)options->pollers, NS_PER_S);
+    struct plan plan = plan_ramp(0, whole_ns * 45 / 120, whole_ns * 60 / 120, whole_ns * 15 / 120,
+        (uint64_t)options->pollers, NS_PER_S);
     if (options->rate > 0)
         plan = plan_open(0, options->rate, (uint64_t)options->connections,
             (uint64_t)(options->rate * (double)options->seconds));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of scenarios, and what they share. A new scenario is one file and one line here. */
+#include "rush/scenarios.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/ensure.h"
-#include "rush/scenario.h"
-#include "rush/scenarios.h"
 
 static const struct scenario *const all[] = {
     &scenario_purchase_load,

@@ -207,8 +207,8 @@ class Connection(asyncio.Protocol):
 async def stand_still():
     """Half of every second, after the set-up has had time to happen."""
     while True:
-        await asyncio.sleep(0.5)
-        time.sleep(0.5)
+        await asyncio.sleep(0.5)  # pause: how long it moves
+        time.sleep(0.5)  # pause: how long it stands still
 
 
 async def main(mode):

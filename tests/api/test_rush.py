@@ -97,8 +97,8 @@ def test_an_honest_server_passes(fake, tmp_path, mode):
 
 
 def test_a_product_that_exists_is_deleted_and_made_again(fake, tmp_path):
-    """The 409 itself is a failed request, as in the original: one of 2,006 is below the threshold, one of 206 not."""
-    run = buy(fake("conflict").url, tmp_path, "--users", "2000")
+    """The 409 itself is a failed request, as in the original: one of 1,206 is below the threshold, one of 206 not."""
+    run = buy(fake("conflict").url, tmp_path, "--users", "1200", "--timeout", "10s")
     assert run.status == 0, run.out + run.err
     few = buy(fake("conflict").url, tmp_path)
     assert few.status == 1 and few.failed() == {"http_req_failed"}
@@ -162,7 +162,7 @@ def test_threads_share_the_crowd(fake, tmp_path, threads):
     ("hang", {"http_errors", "http_req_failed", "http_req_duration"}, "timeout"),
     ("closing", {"http_errors", "http_req_failed"}, "connection_lost"),
     ("garbage", {"http_errors", "http_req_failed"}, "malformed_reply"),
-    ("deaf", {"the product can be read afterwards"}, "purchase_success"),
+    ("deaf", {"the product can be read afterwards", "http_req_failed"}, "purchase_success"),
 ])
 def test_a_broken_promise_fails_the_run(fake, tmp_path, mode, failed, outcome):
     run = buy(fake(mode).url, tmp_path)
@@ -294,8 +294,8 @@ def test_the_journal_tells_every_answer(fake, tmp_path):
 
 
 @pytest.mark.parametrize("mode, outcome, code", [
-    ("hang", "unknown", "timeout"), ("closing", "unknown", "connection_lost"), ("garbage", "unknown", "malformed_reply"),
-    ("error500", "unknown", "INTERNAL_ERROR"), ("nonsense", "unknown", "NONSENSE"),
+    ("hang", "unknown", "timeout"), ("closing", "unknown", "connection_lost"),
+    ("garbage", "unknown", "malformed_reply"), ("error500", "unknown", "INTERNAL_ERROR"), ("nonsense", "unknown", "NONSENSE"),
     ("busy", "refused", "SERVICE_UNAVAILABLE")])
 def test_the_journal_does_not_guess(fake, tmp_path, mode, outcome, code):
     path = tmp_path / "journal"
@@ -321,8 +321,8 @@ def test_a_second_crowd_can_use_the_same_sale(fake, tmp_path):
 def test_a_stall_shows_in_the_corrected_latency_only(fake, tmp_path):
     """The server stands still for half of each second. One connection hides that: its requests wait, and while they
     wait no others are sent. Measured from when each should have started, a third of them is slow."""
-    run = rush(fake("stall").url, "throughput", "--op", "status", "--connections", "1", "--rate", "200", "--seconds", "3",
-               report=tmp_path / "r.json")
+    run = rush(fake("stall").url, "throughput", "--op", "status", "--connections", "1", "--rate", "200",
+               "--seconds", "3", report=tmp_path / "r.json")
     every = next(each for each in run.run["endpoints"] if each["endpoint"] == "status")
     corrected, uncorrected = every["latency"]["percentilesMs"], every["duration"]["percentilesMs"]
     assert corrected["75"] > 100, run.out
@@ -346,7 +346,7 @@ def test_ctrl_c_ends_early_with_a_report(fake, tmp_path):
     deadline = time.monotonic() + 20
     while not (journal.exists() and len(journal.read_text().splitlines()) > 10):
         assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.05)  # pause: between two looks at the condition
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -357,10 +357,12 @@ def test_ctrl_c_ends_early_with_a_report(fake, tmp_path):
     assert [line["outcome"] for line in lines if line.get("code") == "cut_short"].count("unknown") == 4
 
 
-@pytest.mark.seconds(90)
-def test_a_sale_that_never_begins_is_given_up(fake):
-    began = time.monotonic()
-    run = rush(fake("asleep").url, "purchase-load")
-    assert run.status == 3
-    assert "did not become ACTIVE within 30 s" in run.err
-    assert 29 < time.monotonic() - began < 40
+def test_ctrl_c_ends_the_wait_for_a_sale_that_never_begins(fake):
+    process = subprocess.Popen([str(binary()), "rush", "purchase-load", "--url", fake("asleep").url],
+                               stderr=subprocess.PIPE, text=True, env=environment())
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)  # it waits
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 3
+    assert "stopped while the sale STRESS-LOAD-TEST was being set up" in err

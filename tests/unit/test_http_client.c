@@ -440,8 +440,8 @@ static void cancelling_ends_every_waiting_request_once(void **state)
 
 static void an_address_is_read_or_refused_with_a_reason(void **state)
 {
-    static const char *const good[] = {
-        "http://127.0.0.1:3000", "http://127.0.0.1:3000/", "HTTP://localhost:1", "http://[::1]:65535", "http://127.0.0.1"};
+    static const char *const good[] = {"http://127.0.0.1:3000", "http://127.0.0.1:3000/", "HTTP://localhost:1",
+        "http://[::1]:65535", "http://127.0.0.1"};
     static const char *const bad[] = {"", "127.0.0.1:3000", "https://127.0.0.1:3000", "http://", "http://:80",
         "http://127.0.0.1:0", "http://127.0.0.1:65536", "http://127.0.0.1:x", "http://127.0.0.1:", "http://[::1",
         "http://[::1]80", "http://a@127.0.0.1:80", "http://127.0.0.1:80/api"};
