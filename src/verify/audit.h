@@ -49,8 +49,8 @@ struct audit {
     struct finding finding;
 };
 
-/* False when memory is out; audit_fini is due then too. */
-MUST_CHECK bool audit_init(struct audit *audit, sqlite3 *db);
+/* Call audit_fini after an error too. All journals are in: their CHECKs, like all others, no longer hold. */
+MUST_CHECK enum err audit_init(struct audit *audit, sqlite3 *db, struct error *error);
 void audit_fini(struct audit *audit);
 
 /* Whether the invariant has something to say about a subject; NULL is the whole store. */

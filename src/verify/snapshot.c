@@ -111,20 +111,19 @@ static enum err connect_with(struct snapshot *snapshot, const char *how, struct 
     return ERR_NONE;
 }
 
-/*
- * The first read fixes the moment; the transaction keeps it. integrity_check is to look at the structure
- * only: the CHECKs of the schema are invariants here, each with a name.
- */
+/* The first read fixes the moment; the transaction keeps it. Pragmas read too, so the locking mode, which says
+ * where the index of the log is, stands before the others. */
 static enum err begin(struct snapshot *snapshot, struct error *error)
 {
     static const char doing[] = "read the store";
     bool fits_memory = snapshot->store.size + snapshot->wal.size <= MEMORY_STORE_BYTES_MAX;
-    const char *pragmas = fits_memory
-        ? "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA ignore_check_constraints = ON"
-        : "PRAGMA temp_store = FILE; PRAGMA cache_size = -262144; PRAGMA ignore_check_constraints = ON";
-    enum err err = db_exec(snapshot->db, pragmas, doing, error);
-    if (err == ERR_NONE && snapshot->reading == SNAPSHOT_PRIVATE)
+    const char *pragmas = fits_memory ? "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536"
+                                      : "PRAGMA temp_store = FILE; PRAGMA cache_size = -262144";
+    enum err err = ERR_NONE;
+    if (snapshot->reading == SNAPSHOT_PRIVATE)
         err = db_exec(snapshot->db, "PRAGMA locking_mode = EXCLUSIVE", doing, error);
+    if (err == ERR_NONE)
+        err = db_exec(snapshot->db, pragmas, doing, error);
     if (err == ERR_NONE)
         err = db_exec(snapshot->db, "BEGIN; SELECT count(*) FROM main.sqlite_schema", doing, error);
     return err;

@@ -219,12 +219,19 @@ static enum err check_subjects(struct run *run)
     return err;
 }
 
+static enum err begin_audit(struct run *run)
+{
+    audit_report_sources(&run->report, run->options, &run->snapshot, &run->counts);
+    audit_report_store_section(&run->report);
+    return audit_init(&run->audit, run->snapshot.db, run->error);
+}
+
 /* Rows that cannot be read at all: then the soundness of the file is the one thing left to say. */
 static enum err check_soundness_alone(struct run *run, enum err err)
 {
     struct error kept = *run->error;
-    audit_report_sources(&run->report, run->options, &run->snapshot, &run->counts);
-    audit_report_store_section(&run->report);
+    if (begin_audit(run) != ERR_NONE)
+        return err;
     for (size_t i = 0; i < invariant_count(); i++)
         if (invariant_at(i) == &inv_store_sound)
             check_one(run, i, NULL);
@@ -244,10 +251,10 @@ static enum err check_snapshot(struct run *run)
         err = note_expected_users(run);
     if (err == ERR_NONE)
         err = check_there_is_something(run);
+    if (err == ERR_NONE)
+        err = begin_audit(run);
     if (err != ERR_NONE)
         return err;
-    audit_report_sources(&run->report, run->options, &run->snapshot, &run->counts);
-    audit_report_store_section(&run->report);
     check_all(run, NULL);
     return check_subjects(run);
 }
@@ -258,10 +265,8 @@ static enum err run_once(struct run *run, bool *is_intact)
     enum err err = snapshot_open(&run->snapshot, run->options->store_path, run->error);
     if (err != ERR_NONE)
         return err;
-    if (audit_init(&run->audit, run->snapshot.db))
-        err = check_snapshot(run);
-    else
-        err = error_set(run->error, ERR_MEMORY, "no memory for the audit");
+    run->audit = (struct audit){.db = NULL};
+    err = check_snapshot(run);
     audit_fini(&run->audit);
     *is_intact = snapshot_is_intact(&run->snapshot);
     snapshot_close(&run->snapshot);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See test_verify_support.h. The schema is read from the source tree; nothing of the store's code is used. */
+#include "test_verify_support.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SQL_MAX = 64 * 1024 };
+
+int audit_place_make(void **state)
+{
+    struct audit_place *place = calloc(1, sizeof *place);
+    assert_non_null(place);
+    (void)snprintf(place->directory, sizeof place->directory, "/tmp/doorbuster-verify-XXXXXX");
+    assert_non_null(mkdtemp(place->directory));
+    (void)snprintf(place->store, sizeof place->store, "%s/shop.db", place->directory);
+    (void)snprintf(place->journal, sizeof place->journal, "%s/rush.journal", place->directory);
+    (void)snprintf(place->report, sizeof place->report, "%s/report.json", place->directory);
+    *state = place;
+    return 0;
+}
+
+int audit_place_remove(void **state)
+{
+    struct audit_place *place = *state;
+    DIR *directory = opendir(place->directory);
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(directory), entry->d_name, 0), 0);
+    }
+    (void)closedir(directory);
+    assert_int_equal(rmdir(place->directory), 0);
+    free(place);
+    return 0;
+}
+
+sqlite3 *store_connect(const char *path)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    return db;
+}
+
+void db_run(sqlite3 *db, const char *sql)
+{
+    char *message = NULL;
+    if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("%s in %.200s", message, sql);
+}
+
+void store_run(const char *path, const char *sql)
+{
+    sqlite3 *db = store_connect(path);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    db_run(db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON");
+    db_run(db, sql);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+void text_write(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void run_schema(const char *path)
+{
+    static char sql[SQL_MAX];
+    FILE *file = fopen(SCHEMA_PATH, "r");
+    assert_non_null(file);
+    size_t len = fread(sql, 1, sizeof sql - 1, file);
+    assert_true(len > 0 && len < sizeof sql - 1);
+    sql[len] = '\0';
+    (void)fclose(file);
+    store_run(path, sql);
+}
+
+void good_store_make(const struct audit_place *place)
+{
+    static char sql[SQL_MAX];
+    (void)unlink(place->store);
+    run_schema(place->store);
+    (void)snprintf(sql, sizeof sql,
+        "PRAGMA journal_mode = WAL;"
+        "BEGIN;"
+        "INSERT INTO products (id, sku, product_name, initial_stock, stock, price_minor, per_user_limit, start_time,"
+        " end_time, state, end_reason, created_at, updated_at) VALUES"
+        " (1, 'A', 'a', 5, 0, 100, 1, %lld, %lld, 'ENDED', 'SOLD_OUT', 1, 1),"
+        " (2, 'B', 'b', 10, 4, 100, 3, %lld, %lld, 'ACTIVE', NULL, 1, 1),"
+        " (3, 'C', 'c', 7, 7, 100, 1, %lld, %lld, 'UPCOMING', NULL, 1, 1),"
+        " (4, 'D', 'd', 0, 0, 100, 1, %lld, %lld, 'ACTIVE', NULL, 1, 1);"
+        "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)"
+        " SELECT column1, column2, column3, column4, %lld + %d * column1 FROM (VALUES"
+        " (1, 1, 'a1', 1), (2, 1, 'a2', 1), (3, 1, 'a3', 1), (4, 1, 'a4', 1), (5, 1, 'a5', 1),"
+        " (6, 2, 'b1', 1), (7, 2, 'b1', 2), (8, 2, 'b2', 1), (9, 2, 'b2', 2), (10, 2, 'b2', 3), (11, 2, 'b3', 1));"
+        "UPDATE sequences SET next_value = 21 WHERE name = 'purchases';"
+        "UPDATE sequences SET next_value = 5 WHERE name = 'products';"
+        "INSERT INTO idempotency_keys VALUES (1, 'purchase:z', 'k', x'00', 0, 20, 1, 1);"
+        "COMMIT;",
+        (long long)SALE_START_MS, (long long)SALE_END_MS, (long long)SALE_START_MS, (long long)SALE_END_MS,
+        (long long)SALE_START_MS, (long long)SALE_END_MS, (long long)SALE_START_MS, (long long)SALE_END_MS,
+        (long long)SALE_START_MS, PURCHASE_STEP_MS);
+    store_run(place->store, sql);
+}
+
+void good_journal_make(const struct audit_place *place)
+{
+    static const struct {
+        char sku;
+        const char *user;
+        int id;
+    } sold[] = {{'A', "a1", 1}, {'A', "a2", 2}, {'A', "a3", 3}, {'A', "a4", 4}, {'A', "a5", 5}, {'B', "b1", 6},
+        {'B', "b1", 7}, {'B', "b2", 8}, {'B', "b2", 9}, {'B', "b2", 10}, {'B', "b3", 11}};
+    FILE *file = fopen(place->journal, "w");
+    assert_non_null(file);
+    (void)fputs("{\"journal\":1,\"scenario\":\"purchase-load\",\"sku\":\"A\",\"users\":8}\n", file);
+    for (size_t i = 0; i < sizeof sold / sizeof sold[0]; i++)
+        (void)fprintf(file,
+            "{\"sku\":\"%c\",\"user\":\"%s\",\"outcome\":\"acknowledged\",\"purchaseNo\":\"PUR-20261120-%04d\"}\n",
+            sold[i].sku, sold[i].user, sold[i].id);
+    (void)fputs("{\"user\":\"a6\",\"outcome\":\"refused\",\"code\":\"SALE_NOT_ACTIVE\"}\n"
+                "{\"user\":\"a7\",\"outcome\":\"refused\",\"code\":\"RATE_LIMIT_EXCEEDED\"}\n"
+                "{\"user\":\"a1\",\"outcome\":\"refused\",\"code\":\"ALREADY_PURCHASED\"}\n"
+                "{\"user\":\"a8\",\"outcome\":\"unknown\",\"code\":\"timeout\"}\n"
+                "{\"sku\":\"B\",\"user\":\"b4\",\"outcome\":\"refused\",\"code\":\"SALE_NOT_ACTIVE\"}\n", file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The words between "  FAIL  " and ":" at the start of a line. */
+static void gather_failed(struct audit_result *result)
+{
+    static const char mark[] = "\n  FAIL  ";
+    const char *at = result->text;
+    while ((at = strstr(at, mark)) != NULL) {
+        at += sizeof mark - 1;
+        size_t len = strlen(result->failed);
+        (void)snprintf(result->failed + len, sizeof result->failed - len, "%s%.*s", len > 0 ? " " : "",
+            (int)strcspn(at, ":"), at);
+    }
+}
+
+struct audit_result audit_run(const struct verify_options *options)
+{
+    struct audit_result result = {.text = NULL};
+    size_t len;
+    FILE *out = open_memstream(&result.text, &len);
+    assert_non_null(out);
+    result.err = verify_run(options, out, &result.summary);
+    assert_int_equal(fclose(out), 0);
+    gather_failed(&result);
+    return result;
+}
+
+void audit_result_put(struct audit_result *result)
+{
+    free(result->text);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of the auditor share: a directory, a good store made from the schema alone, and a run. */
+#ifndef DOORBUSTER_TEST_VERIFY_SUPPORT_H
+#define DOORBUSTER_TEST_VERIFY_SUPPORT_H
+
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "verify/verify.h"
+
+struct audit_place {
+    char directory[PATH_MAX];
+    char store[PATH_MAX + 32];
+    char journal[PATH_MAX + 32];
+    char report[PATH_MAX + 32];
+};
+
+struct audit_result {
+    enum err err;
+    struct verify_summary summary;
+    char *text;      /* what was printed */
+    char failed[512]; /* names of the failed invariants in order of the report, separated by blanks */
+};
+
+/* Setup and teardown for cmocka; *state becomes the place, which is removed with all that is in it. */
+int audit_place_make(void **state);
+int audit_place_remove(void **state);
+
+/*
+ * Writes the good store, stopped cleanly, and the journal that belongs to it:
+ *   A  id 1, 5 units, sold out to a1..a5 (purchases 1..5)
+ *   B  id 2, 10 units, at most 3 a user, on sale; b1 has 6, 7, b2 has 8, 9, 10, b3 has 11
+ *   C  id 3, 7 units, not begun;  D  id 4, no unit, on sale
+ * One idempotency key was answered with purchase 20, of a product that is gone.
+ */
+void good_store_make(const struct audit_place *place);
+void good_journal_make(const struct audit_place *place);
+
+/* The times of the sales, ms. */
+enum { PURCHASE_STEP_MS = 1000 };
+#define SALE_START_MS INT64_C(1795218421000) /* 2026-11-20T23:47:01Z */
+#define SALE_END_MS (SALE_START_MS + INT64_C(3600000))
+
+/* Runs SQL against a store with every check off. `journal_mode` DELETE leaves the file alone behind. */
+void store_run(const char *path, const char *sql);
+sqlite3 *store_connect(const char *path);
+void db_run(sqlite3 *db, const char *sql);
+
+void text_write(const char *path, const char *text);
+
+/* The result is the caller's to put back. */
+struct audit_result audit_run(const struct verify_options *options);
+void audit_result_put(struct audit_result *result);
+
+#endif
