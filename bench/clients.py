@@ -123,7 +123,8 @@ class Bench:
         command, read_report = self._rush(server, "purchase-load", "--users", users)
         run = read_report(self.run(command))
         purchases = next(e for e in run["endpoints"] if e["endpoint"] == "purchase")["latency"]
-        unanswered = sum(row["latency"]["count"] for row in run["outcomes"] if not row["outcome"].startswith("purchase_"))
+        unanswered = sum(row["latency"]["count"] for row in run["outcomes"]
+                         if not row["outcome"].startswith("purchase_"))
         return Crowd(purchases["percentilesMs"]["50"], purchases["percentilesMs"]["99"], unanswered)
 
     def store_client(self, server, program, target, connections):

@@ -104,8 +104,8 @@ class Judge:
 
 
 def git_commit():
-    described = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True,
-                               text=True)
+    described = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, text=True,
+                               capture_output=True)
     return described.stdout.strip() or "unknown"
 
 
@@ -115,8 +115,8 @@ def disturbances(taken):
     disturbed = [used for used in others if used > rounds.OTHERS_MAX]
     if not disturbed:
         return ""
-    return (f"{len(disturbed)} of {len(others)} runs stayed disturbed after {rounds.REPEATS_MAX} repeats: other programs "
-            f"used up to {max(disturbed):.2f} of {machine.core_count()} cores.")
+    return (f"{len(disturbed)} of {len(others)} runs stayed disturbed after {rounds.REPEATS_MAX} repeats: other "
+            f"programs used up to {max(disturbed):.2f} of {machine.core_count()} cores.")
 
 
 def facts(arguments, directory):
