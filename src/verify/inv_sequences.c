@@ -31,9 +31,9 @@ const struct invariant inv_sequences = {
     .source = "flash-sale contract 17 (purchaseNo unique for ever)",
     .scope = INVARIANT_OF_STORE,
     .claim =
-        "SELECT count(*) = 0, 'next purchase id at least ' || ifnull((SELECT max(next_value) FROM "
-        "main.sequences WHERE name = 'purchases'), 'unknown') || ', ' || count(*) || "
-        "' ids could be given out again' "
+        "SELECT count(*) = 0, 'next purchase id ' "
+        "|| ifnull((SELECT " NEXT " FROM main.sequences AS s WHERE s.name = 'purchases'), 'unknown') "
+        "|| ', ' || count(*) || ' ids could be given out again' "
         "FROM (" FAULTS ")",
     .witness =
         "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
