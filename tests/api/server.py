@@ -86,7 +86,8 @@ class Stream:
 class Server:
     """`doorbuster serve` with a store. start() waits until it is ready; whoever starts one stops it."""
 
-    def __init__(self, store, arguments=(), environment=None, program=None, key=ADMIN_KEY, listen="127.0.0.1:0"):
+    def __init__(self, store, arguments=(), environment=None, program=None, key=ADMIN_KEY, listen="127.0.0.1:0",
+            prepare=None):
         self.store = store
         self.command = [str(program or binary()), "serve", "--store", store.argument]
         self.command += ["--listen", listen] if listen else []
@@ -95,12 +96,14 @@ class Server:
             self.command += ["--log-format", "json"]
         self.command += [str(argument) for argument in arguments]
         self.environment = clean_environment(environment)
+        self.prepare = prepare  # called in the new process before the program
         self.process = self.out = self.err = self.port = None
 
     def launch(self):
         """Starts the process and returns at once."""
         self.process = subprocess.Popen(self.command, env=self.environment, cwd=self.store.directory,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=self.prepare)
         self.out, self.err = Stream(self.process.stdout), Stream(self.process.stderr)
         return self
 

@@ -2,15 +2,17 @@
 """Flash-sale contract, sections 2.9, 2.10 and 10, and what an operator relies on: probes, metrics, logs, start-up."""
 import json
 import re
+import resource
 import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 import wire
-from server import Server, binary, clean_environment
+from server import binary, clean_environment
 from shop import ISO, JSON_TYPE, NOT_ACTIVE, PRODUCTS, SALES, expect, new_sku, new_user, now_ms, ms_of
 
 CHECK = r'\{"status":"(?:up|not_configured)"(?:,"latencyMs":\d+)?\}'
@@ -377,30 +379,13 @@ def test_several_addresses(start_server, store):
 
 def test_socket_limits_are_raised_and_told(start_server):
     """The server keeps the shell's low limit of open files, or does not say what it got."""
-    import resource
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-
-    def lower():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-
-    server = Server(start_server.new_store())
-    server.process = None
-    before = subprocess.Popen
-    try:
-        subprocess.Popen = lambda *arguments, **how: before(*arguments, preexec_fn=lower, **how)
-        server.launch()
-    finally:
-        subprocess.Popen = before
-    try:
-        server.wait_log(lambda entry: "listening on" in entry["message"], "listening")
-        limits = dict((line[:26].strip(), line[26:].split()[0]) for line in
-            open(f"/proc/{server.pid}/limits", encoding="ascii").read().splitlines()[1:])
-        assert int(limits["Max open files"]) >= hard
-        assert any(str(limits["Max open files"]) in entry["message"] or "open files" in entry["message"]
-            for entry in server.logs()), server.err.text()
-    finally:
-        if server.is_running():
-            server.stop()
+    server = start_server(prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    server.wait_log(lambda entry: "open files" in entry["message"], "open files")
+    lines = Path(f"/proc/{server.pid}/limits").read_text(encoding="ascii").splitlines()
+    soft = int(next(line for line in lines if line.startswith("Max open files"))[26:].split()[0])
+    assert soft >= hard
+    assert any(str(soft) in entry["message"] for entry in server.logs() if "open files" in entry["message"])
 
 
 def test_crowd_of_fresh_connections_is_accepted(start_server):
