@@ -35,8 +35,9 @@ static void write_pid(int fd)
 {
     char text[24];
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len)
-        (void)ftruncate(fd, 0);
+    bool is_written = ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
+    if (!is_written && ftruncate(fd, 0) != 0)
+        return; /* a part of a number may stay; see above */
 }
 
 static bool is_still_named(int fd, const char *path)
