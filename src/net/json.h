@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON in (RFC 8259), strict: valid UTF-8, no half surrogate pairs, nothing after the value, at most 64
- * levels. A value read lives until json_free and needs the text no longer; borrowed parts live as long as the
+ * JSON in (RFC 8259), strict: valid UTF-8, no half surrogate pairs, no NUL in a name, nothing after the value,
+ * at most 64 levels. Behind it stands jansson. A value read lives until json_free and needs the text no longer; borrowed parts live as long as the
  * whole. Where a value is asked for a part, NULL is taken as a value without parts. One thread at a time;
  * json_free on the thread that parsed.
  */
@@ -10,7 +10,7 @@
 
 #include "base/slice.h"
 
-struct json;
+struct json; /* jansson's json_t */
 
 enum json_status {
     JSON_OK,
