@@ -84,7 +84,8 @@ enum json_status json_parse(struct slice text, struct json **value)
     const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_error_t error;
     *value = NULL;
-    if (text.len == 0 || is_too_deep(text))
+    /* jansson takes a NUL after the value for the end of the text. */
+    if (text.len == 0 || memchr(text.base, '\0', text.len) != NULL || is_too_deep(text))
         return JSON_MALFORMED;
     (void)pthread_once(&once, install_allocator);
     bump.value_count++;
