@@ -15,7 +15,7 @@ struct json; /* jansson's json_t */
 enum json_status {
     JSON_OK,
     JSON_MALFORMED,   /* not JSON (or more than there is memory for) */
-    JSON_OUT_OF_RANGE /* JSON, but holds a number that no int64 and no double can hold */
+    JSON_OUT_OF_RANGE /* JSON as far as a number that no int64 and no double can hold; the rest was not read */
 };
 
 enum json_kind {
