@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -223,7 +222,8 @@ static void bind_source(const struct http_client *client, int fd)
     (void)bind(fd, (struct sockaddr *)&source, sizeof source); /* when it fails, connect will say so */
 }
 
-/* A socket that connects, or -1 with errno. */
+/* A socket that connects, or -1 with errno. Without TCP_NODELAY, a system call more: the algorithm that it turns off
+ * holds back only what follows unacknowledged bytes, and a request is one write after a complete answer. */
 static int open_fd(struct http_client *client)
 {
     const struct http_target *target = &client->config.target;
@@ -231,8 +231,6 @@ static int open_fd(struct http_client *client)
         int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -1;
-        int on = 1;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a slower connection is no failure */
         bind_source(client, fd);
         if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) == 0 || errno == EINPROGRESS)
             return fd;
@@ -278,8 +276,6 @@ static int open_socket(struct http_link *link)
 static void send_fresh(struct http_link *link)
 {
     int code = open_socket(link);
-    if (code == 0 && has_met_itself(link->client, link->socket->fd))
-        code = ECONNREFUSED;
     if (code == 0) {
         code = flush(link);
         if (code == ENOTCONN) {
@@ -372,6 +368,18 @@ static void answered(struct http_link *link, size_t received_len, bool is_eof, i
     link->client->config.on_reply(link, &link->response, now_ns);
 }
 
+/* What came is no HTTP. When it is our own request, nobody listens there, and nothing was sent to anybody. Looked at
+ * only now, because it is rare and a system call. */
+static void refuse_answer(struct http_link *link)
+{
+    bool is_own = has_met_itself(link->client, link->socket->fd);
+    if (is_own) {
+        link->client->last_errno = ECONNREFUSED;
+        link->sent_ns = 0;
+    }
+    fail(link, is_own ? HTTP_FAILURE_CONNECT : HTTP_FAILURE_MALFORMED);
+}
+
 /* Looks at what came; `base` is the scratch buffer or link->received. */
 static void on_bytes(struct http_link *link, char *base, size_t len, bool is_eof)
 {
@@ -380,7 +388,7 @@ static void on_bytes(struct http_link *link, char *base, size_t len, bool is_eof
     if (state == HTTP_RESPONSE_DONE) {
         answered(link, len, is_eof, clock_mono_ns());
     } else if (state == HTTP_RESPONSE_MALFORMED) {
-        fail(link, HTTP_FAILURE_MALFORMED);
+        refuse_answer(link);
     } else if (is_eof) {
         fail(link, HTTP_FAILURE_LOST);
     } else if (base == client->scratch) {
@@ -455,6 +463,7 @@ bool http_link_init(struct http_link *link, struct http_client *client)
     char *request = malloc(client->config.request_bytes_max);
     if (request == NULL)
         return false;
+    memset(request, 0, client->config.request_bytes_max); /* no page is missing when a crowd starts */
     strbuf_init(&link->request, request, client->config.request_bytes_max);
     return true;
 }

@@ -325,8 +325,6 @@ static void begin_next(struct vu *vu, bool has_failed, int64_t now_ns)
 static void after_session(struct vu *vu, bool has_failed, int64_t now_ns)
 {
     struct squad *squad = vu->share->squad;
-    if (vu->share->crowd->is_fresh)
-        http_link_close(&vu->link);
     if (vu->share->crowd->plan.kind == PLAN_OPEN)
         on_connection_free(vu, now_ns);
     else

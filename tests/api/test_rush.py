@@ -295,8 +295,8 @@ def test_the_journal_tells_every_answer(fake, tmp_path):
 
 @pytest.mark.parametrize("mode, outcome, code", [
     ("hang", "unknown", "timeout"), ("closing", "unknown", "connection_lost"),
-    ("garbage", "unknown", "malformed_reply"), ("error500", "unknown", "INTERNAL_ERROR"), ("nonsense", "unknown", "NONSENSE"),
-    ("busy", "refused", "SERVICE_UNAVAILABLE")])
+    ("garbage", "unknown", "malformed_reply"), ("error500", "unknown", "INTERNAL_ERROR"),
+    ("nonsense", "unknown", "NONSENSE"), ("busy", "refused", "SERVICE_UNAVAILABLE")])
 def test_the_journal_does_not_guess(fake, tmp_path, mode, outcome, code):
     path = tmp_path / "journal"
     buy(fake(mode).url, tmp_path, "--journal", str(path))
@@ -332,7 +332,9 @@ def test_a_stall_shows_in_the_corrected_latency_only(fake, tmp_path):
 
 def test_a_rate_is_kept(fake, tmp_path):
     run = buy(fake("honest").url, tmp_path, "--rate", "200")
-    assert run.status == 0, run.out + run.err
+    assert run.failed() == set(), run.out + run.err
+    # on a machine that is too busy for a generator the result is invalid, and says so
+    assert run.run["verdict"] == "PASSED" or (run.status == 1 and "late" in run.run["reasons"][0])
     assert run.run["seconds"] == pytest.approx(USERS / 200, rel=0.2)
     assert run.run["generator"]["lag"]["count"] == USERS
 

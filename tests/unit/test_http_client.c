@@ -438,6 +438,66 @@ static void cancelling_ends_every_waiting_request_once(void **state)
     fake_stop(&fake);
 }
 
+/*
+ * A loopback connection to a port that nobody listens on gets, once in a while, that very port as its own and is
+ * connected to itself; then its request comes back as if it were an answer. So many attempts pass through all
+ * ports that the kernel gives to connections.
+ */
+enum { ATTEMPTS = 30000 };
+
+static size_t attempts;
+static size_t refused;
+static struct http_link lonely;
+
+static void attempt(void)
+{
+    attempts++;
+    strbuf_lit(http_link_prepare(&lonely), "GET / HTTP/1.1\r\n\r\n");
+    http_link_send(&lonely, clock_mono_ns());
+}
+
+static void on_attempt_failed(struct http_link *link, enum http_failure failure, int64_t now_ns)
+{
+    (void)now_ns;
+    refused += failure == HTTP_FAILURE_CONNECT && link->sent_ns == 0;
+    if (attempts < ATTEMPTS)
+        attempt();
+}
+
+static void nobody_is_taken_for_a_server_not_even_oneself(void **state)
+{
+    struct fake fake;
+    struct error error;
+    char url[64];
+    uv_loop_t loop;
+    (void)state;
+    fake_start(&fake, NULL, 0);
+    fake_stop(&fake);
+    struct http_client_config config = {.timeout_ms = TIMEOUT_MS,
+        .request_bytes_max = 64,
+        .reply_bytes_max = 1024,
+        .on_reply = count_reply,
+        .on_failure = on_attempt_failed};
+    /* The kernel gives even ports to those who connect and odd ones to those who bind. */
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", fake.port & ~1);
+    assert_int_equal(http_target_init(&config.target, url, &error), ERR_NONE);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct http_client *http = http_client_create(&loop, &config);
+    assert_true(http_link_init(&lonely, http));
+    attempts = 0;
+    refused = 0;
+    attempt();
+    for (size_t done = 0; done < ATTEMPTS && refused == done; done = lonely.is_waiting ? attempts - 1 : attempts)
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    attempts = ATTEMPTS;
+    http_client_cancel(http);
+    http_link_fini(&lonely);
+    http_client_destroy(http);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(refused, ATTEMPTS);
+}
+
 static void an_address_is_read_or_refused_with_a_reason(void **state)
 {
     static const char *const good[] = {"http://127.0.0.1:3000", "http://127.0.0.1:3000/", "HTTP://localhost:1",
@@ -468,6 +528,7 @@ int main(void)
         cmocka_unit_test(an_answer_nobody_asked_for_is_not_taken_for_the_next_one),
         cmocka_unit_test(a_silent_server_is_a_timeout),
         cmocka_unit_test(nobody_listening_is_a_failed_connection_with_nothing_sent),
+        cmocka_unit_test(nobody_is_taken_for_a_server_not_even_oneself),
         cmocka_unit_test(every_request_may_have_a_connection_of_its_own),
         cmocka_unit_test(cancelling_ends_every_waiting_request_once),
     };
