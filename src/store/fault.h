@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A store that fails on request: wraps another and makes the n-th call of an operation fail in a given way, for
- * tests and for drills (`serve --fault SPEC`).
+ * A store that fails on request: wraps another and makes the n-th call of an operation fail in a given way,
+ * for tests and for drills (`serve --fault SPEC`).
  */
 #ifndef DOORBUSTER_STORE_FAULT_H
 #define DOORBUSTER_STORE_FAULT_H
@@ -17,9 +17,8 @@
  *   unknown-kept     it is written, but ERR_COMMIT_UNKNOWN is reported
  *   crash-before     the process ends at once (_exit 9) before the call
  *   crash-after      the process ends at once after the call and before its answer
- * The first rule that matches a call decides. After a commit or probe was reported as unknown, all later ones get
- * ERR_IO and write nothing, as a real store does it (sqlite_wal.c).
- * An empty SPEC is no fault at all.
+ * The first rule that matches a call decides. After a commit or probe was reported as unknown, all later ones
+ * get ERR_IO and write nothing, as a real store does it (sqlite_wal.c). An empty SPEC is no fault at all.
  * Takes over `inner`, also in case of error. ERR_USAGE: the text is none of this; the message says where.
  */
 MUST_CHECK enum err fault_store_wrap(struct store *inner, const char *spec, struct store **store,

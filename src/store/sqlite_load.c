@@ -132,7 +132,7 @@ static struct product *find_product(const struct loader *loader, int64_t id)
 
 /* --- purchases and keys --------------------------------------------------------------------------------- */
 
-static const char purchases_text[] = "SELECT id, product_id, nth, user_id FROM purchases ORDER BY id";
+static const char purchases_text[] = "SELECT id, product_id, nth, user_id FROM purchase_log ORDER BY id";
 
 static enum err load_purchase(struct loader *loader, sqlite3_stmt *row)
 {
@@ -143,7 +143,7 @@ static enum err load_purchase(struct loader *loader, sqlite3_stmt *row)
     struct slice user = column_text(row, 3);
     struct product *product = find_product(loader, sqlite3_column_int64(row, 1));
     if (!is_sound || product == NULL || user.len == 0 || user.len > USER_LEN_MAX)
-        return damaged(loader, "purchases", id);
+        return damaged(loader, "purchase_log", id);
     uint64_t hash = purchase_index_hash(index, product->sku, user);
     if (!world_load_purchase(loader->world, product, user, id) || !purchase_index_reserve(index, hash))
         return out_of_memory(loader);

@@ -44,6 +44,10 @@ MUST_CHECK enum err schema_open(const char *path, enum schema_file file, sqlite3
 /* Fills *error from what SQLite says. `what` completes "cannot ...". Returns the code, never ERR_NONE. */
 enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what, struct error *error);
 
+/* The same where SQLite has not kept the system's error number: a failed COMMIT. 0: none is known. */
+enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char *path, const char *what,
+    struct error *error);
+
 /* --- sqlite_wal.c: how far the log is committed, and its return to the file ----------------------------- */
 
 enum { WAL_SALT_BYTES = 8 };
@@ -63,6 +67,9 @@ void wal_init(struct wal *wal, sqlite3 *db, const char *path);
 
 /* After each successful commit. */
 void wal_committed(struct wal *wal);
+
+/* The system's error number of the last read, write or flush of the log that failed; 0 when none is known. */
+int wal_last_errno(const struct wal *wal);
 
 /* After a COMMIT that failed and its rollback: is it certain that the failed transaction cannot come back? */
 MUST_CHECK bool wal_is_as_committed(struct wal *wal);

@@ -20,8 +20,8 @@ struct sqlite_reader {
 };
 
 static const char purchase_text[] =
-    "SELECT purchases.purchased_at FROM purchases JOIN products ON products.id = purchases.product_id"
-    " WHERE purchases.id = ?1 AND purchases.user_id = ?2 AND products.sku = ?3";
+    "SELECT purchased_at FROM purchase_log JOIN products ON products.id = product_id"
+    " WHERE purchase_log.id = ?1 AND user_id = ?2 AND sku = ?3";
 
 static int open_connection(struct sqlite_reader *reader, const char *path)
 {

@@ -96,7 +96,12 @@ static const char *remedy(enum err code, int rc)
 
 enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what, struct error *error)
 {
-    int system_errno = db == NULL ? 0 : sqlite3_system_errno(db);
+    return sqlite_failure_errno(db, rc, db == NULL ? 0 : sqlite3_system_errno(db), path, what, error);
+}
+
+enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char *path, const char *what,
+    struct error *error)
+{
     enum err code = failure_code(rc, system_errno);
     bool has_cause = ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) && system_errno != 0;
     return error_set(error, code, "cannot %s %s: %s%s%s (sqlite %d); %s", what, path,

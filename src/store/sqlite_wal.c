@@ -118,13 +118,19 @@ static bool read_at(const struct scan *scan, void *into, size_t len, int64_t off
     return scan->file->pMethods->xRead(scan->file, into, (int)len, offset) == SQLITE_OK;
 }
 
-static enum scan_result scan_header(struct scan *scan, sqlite3 *db)
+/* SQLite's own handle of the log: no second descriptor is needed. NULL: none is open. */
+static sqlite3_file *log_file(sqlite3 *db)
 {
     sqlite3_file *file = NULL;
+    int rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+    return rc == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
+}
+
+static enum scan_result scan_header(struct scan *scan, sqlite3 *db)
+{
     sqlite3_int64 size = 0;
-    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK || file == NULL)
-        return SCAN_FAILED;
-    if (file->pMethods == NULL)
+    sqlite3_file *file = log_file(db);
+    if (file == NULL)
         return SCAN_NO_LOG;
     if (file->pMethods->xFileSize(file, &size) != SQLITE_OK)
         return SCAN_FAILED;
@@ -256,6 +262,15 @@ void wal_committed(struct wal *wal)
 {
     note_round(wal);
     checkpoint_if_due(wal);
+}
+
+int wal_last_errno(const struct wal *wal)
+{
+    int system_errno = 0;
+    sqlite3_file *file = log_file(wal->db);
+    if (file == NULL || file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_errno) != SQLITE_OK)
+        return 0;
+    return system_errno;
 }
 
 /* A failed transaction may have started the log's next round. It does so only when everything was in the

@@ -51,11 +51,11 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
         " updated_at = ?12 WHERE id = ?1",
     [STATEMENT_PRODUCT_REMOVE] = "DELETE FROM products WHERE id = ?1",
     [STATEMENT_PURCHASE_ADD] =
-        "INSERT INTO purchases (id, product_id, user_id, nth, purchased_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [STATEMENT_PURCHASES_CLEAR] = "DELETE FROM purchases WHERE id BETWEEN ?1 AND ?2 AND product_id = ?3",
+        "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [STATEMENT_PURCHASES_CLEAR] = "DELETE FROM purchase_log WHERE id BETWEEN ?1 AND ?2 AND product_id = ?3",
     [STATEMENT_KEY_ADD] =
-        "INSERT INTO idempotency_keys (id, scope, key, fingerprint, result, number, time, created_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        ("INSERT INTO idempotency_keys (id, scope, key, fingerprint, result, number, time, created_at)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
     [STATEMENT_KEY_REMOVE] = "DELETE FROM idempotency_keys WHERE id = ?1",
     [STATEMENT_SEQUENCE_SET] = "UPDATE sequences SET next_value = ?1 WHERE name = ?2",
     [STATEMENT_SEQUENCE_MOVE] = "UPDATE sequences SET next_value = next_value + ?1 WHERE name = ?2",
@@ -274,7 +274,8 @@ static enum err write_change(struct batch *batch, const struct change *change)
     case CHANGE_KEY_REMOVED:
         return remove_key(batch, change->key);
     }
-    ENSURE(!"a kind of change that the store does not know");
+    bool is_known_kind = false;
+    ENSURE(is_known_kind);
     return ERR_CORRUPT;
 }
 
@@ -314,16 +315,16 @@ static enum err finish(struct sqlite_store *store, struct error *error)
     int rc = run(store, STATEMENT_COMMIT);
     if (rc == SQLITE_OK)
         return ERR_NONE;
-    enum err err = sqlite_failure(store->db, rc, store->path, "commit to", error);
+    struct error cause;
+    int system_errno = wal_last_errno(&store->wal);
+    enum err err = sqlite_failure_errno(store->db, rc, system_errno, store->path, "commit to", &cause);
     bool is_flush = rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC;
     rollback(store);
     if (!is_flush && wal_is_as_committed(&store->wal))
-        return err;
+        return error_set(error, err, "%s", cause.message);
     store->is_broken = true;
     /* What was acknowledged is in the log and flushed; the next start reads it with its checksums. */
     (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    struct error cause = {.message = ""};
-    (void)sqlite_failure(store->db, rc, store->path, "complete a commit to", &cause);
     return error_set(error, ERR_COMMIT_UNKNOWN, "%s; only starting doorbuster again tells whether it was kept",
         cause.message);
 }

@@ -81,7 +81,7 @@ void file_copy(const char *from, const char *to)
     free(bytes);
 }
 
-/* --- worlds --------------------------------------------------------------------------------------------------- */
+/* --- worlds --------------------------------------------------------------------------------------------- */
 
 void test_world_init(struct world *world)
 {
@@ -212,7 +212,7 @@ void test_commit(struct store *store, struct world *world)
     world_accept(world);
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------ */
+/* --- files ---------------------------------------------------------------------------------------------- */
 
 static void put_rows(struct strbuf *text, sqlite3 *db, const char *sql)
 {

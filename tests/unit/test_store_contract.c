@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What store.h promises, asked of every kind of store: the same tests run on each row of `kinds`. A kind says how to
- * open a store at a place; opening the same place again opens the same store.
+ * What store.h promises, asked of every kind of store: the same tests run on each row of `kinds`. A kind says
+ * how to open a store at a place; opening the same place again opens the same store.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -40,7 +40,7 @@ static struct kind kinds[] = {
 
 enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
 
-/* --- a store that is open, and the world in front of it --------------------------------------------------- */
+/* --- a store that is open, and the world in front of it ------------------------------------------------- */
 
 struct open_store {
     const struct kind *kind;
@@ -127,7 +127,7 @@ static struct store_reader *open_reader(struct open_store *o)
     return reader;
 }
 
-/* --- what a batch leaves -------------------------------------------------------------------------------------- */
+/* --- what a batch leaves -------------------------------------------------------------------------------- */
 
 static void a_new_store_is_empty(void **state)
 {
@@ -250,7 +250,7 @@ static void a_batch_that_was_rolled_back_leaves_nothing(void **state)
     free(before);
 }
 
-/* --- values at the edge --------------------------------------------------------------------------------------- */
+/* --- values at the edge --------------------------------------------------------------------------------- */
 
 static void any_text_comes_back_as_it_went_in(void **state)
 {
@@ -300,7 +300,7 @@ static void numbers_have_64_bits(void **state)
     assert_int_equal(product(o, "EDGE")->values.stock, INT64_MAX - 1);
 }
 
-/* --- ids --------------------------------------------------------------------------------------------------------- */
+/* --- ids ------------------------------------------------------------------------------------------------ */
 
 static void ids_are_never_given_out_again(void **state)
 {
@@ -347,7 +347,7 @@ static void ids_outlive_every_order_of_deletions(void **state)
     }
 }
 
-/* --- keys --------------------------------------------------------------------------------------------------------- */
+/* --- keys ----------------------------------------------------------------------------------------------- */
 
 static void keys_come_back_oldest_first(void **state)
 {
@@ -367,7 +367,7 @@ static void keys_come_back_oldest_first(void **state)
     assert_int_equal(CONTAINER_OF(list_first(&o->world.keys), struct key_record, node)->number, 30);
 }
 
-/* --- readers ------------------------------------------------------------------------------------------------------ */
+/* --- readers -------------------------------------------------------------------------------------------- */
 
 static void a_reader_sees_what_was_committed_at_once(void **state)
 {
@@ -510,7 +510,7 @@ static void readers_beside_the_writer_miss_nothing(void **state)
     }
 }
 
-/* --- the probe ---------------------------------------------------------------------------------------------------- */
+/* --- the probe ------------------------------------------------------------------------------------------ */
 
 static void a_probe_changes_nothing(void **state)
 {
@@ -526,7 +526,7 @@ static void a_probe_changes_nothing(void **state)
     assert_int_equal(o->world.next_product_id, next_product_id);
 }
 
-/* --- all tests on all kinds --------------------------------------------------------------------------------------- */
+/* --- all tests on all kinds ----------------------------------------------------------------------------- */
 
 #define EACH(test) {#test, test}
 

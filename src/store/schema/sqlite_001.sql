@@ -22,20 +22,30 @@ CREATE TABLE products (
 
 -- Appended in order of id and never changed. One purchase is one unit. There is no unique index on purpose:
 -- one in random order would make an insert six times as dear; the line decides uniqueness, the auditor proves
--- it from the rows. Virtual columns are computed when read and take no room.
-CREATE TABLE purchases (
+-- it from the rows.
+CREATE TABLE purchase_log (
     id           INTEGER PRIMARY KEY,                 -- never re-used: see sequences
     product_id   INTEGER NOT NULL REFERENCES products (id),
     user_id      TEXT    NOT NULL,
     nth          INTEGER NOT NULL CHECK (nth >= 1),   -- the buyer's first, second, ... unit of this product
-    purchased_at INTEGER NOT NULL,
-    purchase_no  TEXT    GENERATED ALWAYS AS
-        ('PUR-' || strftime('%Y%m%d', purchased_at / 1000, 'unixepoch') || '-' || printf('%04d', id)) VIRTUAL,
-    created_at   INTEGER GENERATED ALWAYS AS (purchased_at) VIRTUAL,
-    created_by   TEXT    GENERATED ALWAYS AS ('system') VIRTUAL,
-    updated_at   INTEGER GENERATED ALWAYS AS (purchased_at) VIRTUAL,
-    updated_by   TEXT    GENERATED ALWAYS AS ('system') VIRTUAL
+    purchased_at INTEGER NOT NULL
 );
+
+-- What everybody reads. The columns that follow from others are computed here and not by the table, because
+-- generated columns are computed with every insert even when they are not stored, which would double its price.
+CREATE VIEW purchases AS
+SELECT
+    id,
+    product_id,
+    user_id,
+    nth,
+    purchased_at,
+    'PUR-' || strftime('%Y%m%d', purchased_at / 1000, 'unixepoch') || '-' || printf('%04d', id) AS purchase_no,
+    purchased_at AS created_at,
+    'system'     AS created_by,
+    purchased_at AS updated_at,
+    'system'     AS updated_by
+FROM purchase_log;
 
 -- The answer that was given to a request with an Idempotency-Key, in the same transaction as its effect.
 -- Kept for 24 hours, in order of id, which is also the order of expiry.
