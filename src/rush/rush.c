@@ -350,56 +350,62 @@ static void fill_report(
     judge(report, rush, measured);
 }
 
+/* Everything that needs no server. */
+static enum err prepare(struct rush *rush, const struct rush_options *options, struct journal *journal,
+    struct error *error)
+{
+    rush->measure_until_ns = INT64_MAX;
+    enum err err = fill_options(rush, options, error);
+    if (err == ERR_NONE)
+        err = rush->scenario->prepare(rush, error);
+    if (err == ERR_NONE)
+        err = allow_files(rush, error);
+    if (err == ERR_NONE)
+        err = journal_open(journal, rush->options.journal_path, rush, error);
+    if (err != ERR_NONE)
+        return err;
+    rush->exchange = exchange_create(&rush->target, rush->options.timeout_ms);
+    return rush->exchange != NULL ? ERR_NONE : error_set(error, ERR_MEMORY, "no memory or descriptors for a run");
+}
+
+static enum err run(struct rush *rush, const struct journal *journal, struct measured *measured,
+    struct rush_report *report, struct error *error)
+{
+    int64_t start_ns = 0;
+    report->began_wall_ms = clock_wall_ms();
+    enum err err = rush->scenario->set_up(rush, error);
+    if (err == ERR_NONE)
+        err = run_squads(rush, journal, &start_ns, measured, error);
+    if (err != ERR_NONE)
+        return err;
+    rush->scenario->tear_down(rush, &measured->tally);
+    if (measured->journal_errno != 0)
+        return error_set(error, measured->journal_errno == ENOSPC ? ERR_FULL : ERR_IO,
+            "the journal %s could not be written: %s", rush->options.journal_path, strerror(measured->journal_errno));
+    fill_report(report, rush, measured, start_ns);
+    return ERR_NONE;
+}
+
 enum err rush_run(const struct rush_options *options, struct rush_report *report, struct error *error)
 {
     struct rush *rush = calloc(1, sizeof *rush);
     struct measured *measured = calloc(1, sizeof *measured);
     struct journal journal = {.fd = -1};
-    int64_t start_ns = 0;
     enum err err = ERR_NONE;
     memset(report, 0, sizeof *report);
     if (rush == NULL || measured == NULL) {
         err = error_set(error, ERR_MEMORY, "no memory for a run");
         goto out;
     }
-    rush->measure_until_ns = INT64_MAX;
-    err = fill_options(rush, options, error);
-    if (err != ERR_NONE)
-        goto out;
-    err = rush->scenario->prepare(rush, error);
+    err = prepare(rush, options, &journal, error);
     if (err == ERR_NONE)
-        err = allow_files(rush, error);
-    if (err == ERR_NONE)
-        err = journal_open(&journal, rush->options.journal_path, rush, error);
-    if (err != ERR_NONE)
-        goto out;
-    rush->exchange = exchange_create(&rush->target, rush->options.timeout_ms);
-    if (rush->exchange == NULL) {
-        err = error_set(error, ERR_MEMORY, "no memory or descriptors for a run");
-        goto out;
-    }
-    report->began_wall_ms = clock_wall_ms();
-    err = rush->scenario->set_up(rush, error);
-    if (err == ERR_NONE)
-        err = run_squads(rush, &journal, &start_ns, measured, error);
-    if (err != ERR_NONE)
-        goto out;
-    rush->scenario->tear_down(rush, &measured->tally);
-    if (measured->journal_errno != 0) {
-        err = error_set(error, measured->journal_errno == ENOSPC ? ERR_FULL : ERR_IO,
-            "the journal %s could not be written: %s", rush->options.journal_path, strerror(measured->journal_errno));
-        goto out;
-    }
-    fill_report(report, rush, measured, start_ns);
-out:
+        err = run(rush, &journal, measured, report, error);
     journal_close(&journal);
-    if (measured != NULL)
-        tally_fini(&measured->tally);
-    if (rush != NULL) {
-        if (rush->scenario != NULL)
-            rush->scenario->release(rush);
-        exchange_destroy(rush->exchange);
-    }
+    tally_fini(&measured->tally);
+    exchange_destroy(rush->exchange);
+    if (rush->scenario != NULL)
+        rush->scenario->release(rush);
+out:
     free(measured);
     free(rush);
     return err;
