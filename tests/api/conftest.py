@@ -72,7 +72,8 @@ class SharedServer:
 
     def get(self):
         if self.server is None or not self.server.is_running():
-            self.server = Server(self.make_store(), ["--connections-max", "4000"]).start()
+            # Several net threads also on a small machine, which would get only one by itself.
+            self.server = Server(self.make_store(), ["--net-threads", "3"]).start()
         return self.server
 
 

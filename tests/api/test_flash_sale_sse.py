@@ -21,6 +21,8 @@ class Events:
         self.head = self.connection.read_head()
         self.text = ""
         self.has_begun = False
+        length = self.head.header("content-length")  # how one message and an end may come too
+        self.whole = None if length is None else self.connection.take(int(length))
 
     def __enter__(self):
         return self
@@ -29,7 +31,10 @@ class Events:
         self.connection.close()
 
     def more(self):
-        data = self.connection.read_chunk()
+        if self.whole is None:
+            data = self.connection.read_chunk()
+        else:
+            data, self.whole = self.whole, b""
         self.text += data.decode("utf-8")
         return data != b""
 
@@ -114,6 +119,14 @@ def test_stream_of_an_ill_formed_sku_is_one_error(server, query, shown):
         assert events.block() == ["event: error", "id: 1",
             f'data: Invalid SKU: "{shown}". Must be 1-64 alphanumeric characters or hyphens.']
         assert events.block() is None
+
+
+def test_error_stream_has_the_head_of_a_stream(server):
+    """The reply to an ill-formed SKU has another head than every event stream, or one that contradicts itself."""
+    with Events(server, "?sku=a_b") as bad, Events(server, "?sku=A") as good:
+        for name in ("content-type", "connection", "cache-control", "pragma", "expire", "x-accel-buffering",
+                "transfer-encoding", "content-length"):
+            assert bad.head.all(name) == good.head.all(name), name
 
 
 @pytest.mark.parametrize("query", ["?sku=a%0Ab", "?sku=%0D%0Adata:%20x", "?sku=a%0A%0Aid:%209"])
