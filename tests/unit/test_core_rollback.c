@@ -271,6 +271,30 @@ static void ids_are_never_given_out_twice(void **state)
     accept_batch();
 }
 
+/* One decision may make several changes; wherever the list has to grow, there is room for all of them. */
+static void the_list_of_changes_grows_at_any_length(void **state)
+{
+    enum { LENGTH_MAX = 140 };
+    (void)state;
+    for (int is_purchase = 0; is_purchase < 2; is_purchase++) {
+        for (int length = 0; length < LENGTH_MAX; length++) {
+            (void)drop_world(NULL);
+            (void)make_world(NULL);
+            put_sale("W-1");
+            begin();
+            for (int i = 0; i < length; i++) {
+                char sku[16];
+                (void)snprintf(sku, sizeof sku, "N-%d", i);
+                assert_int_equal(decide(make_create(sku, 1, 5000, 9000), 150), RESULT_OK);
+            }
+            struct command last = is_purchase ? make_purchase("W-1", "carl") : make_delete("W-1");
+            assert_int_equal(decide(last, 150), RESULT_OK);
+            assert_int_equal(world.change_count, length + 2);
+            roll_back();
+        }
+    }
+}
+
 /* --- by lot ------------------------------------------------------------------------------------------------ */
 
 static const struct crowd crowd = {
@@ -406,6 +430,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(purchases_cleared_and_made_again_in_a_batch, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_batch_after_an_accepted_one_rolls_back_to_it, make_world, drop_world),
         cmocka_unit_test_setup_teardown(ids_are_never_given_out_twice, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(the_list_of_changes_grows_at_any_length, make_world, drop_world),
         cmocka_unit_test_setup_teardown(any_batch_can_be_taken_back, make_world, drop_world),
         cmocka_unit_test_setup_teardown(any_allocation_may_fail, make_world, drop_world),
         cmocka_unit_test_setup_teardown(loading_says_when_memory_is_out, make_world, drop_world),

@@ -193,6 +193,16 @@ static void the_end_is_exclusive_to_the_millisecond(void **state)
     assert_int_equal(values_of("W-1")->stock, 4);
 }
 
+/* The window is judged by the clock, even by one that was set back while the sale was on. */
+static void nobody_buys_before_the_start_though_the_sale_is_active(void **state)
+{
+    (void)state;
+    open_sale("W-1", 5);
+    assert_int_equal(buy("W-1", "anna", START - 1), RESULT_SALE_NOT_ACTIVE);
+    assert_int_equal(world.change_count, 0);
+    assert_int_equal(buy("W-1", "anna", START), RESULT_OK);
+}
+
 static void one_user_may_buy_of_every_product(void **state)
 {
     (void)state;
@@ -361,6 +371,7 @@ static void results_keep_their_numbers(void **state)
         {31, "ALREADY_PURCHASED", 200, "ALREADY_PURCHASED"},
         {32, "SOLD_OUT", 200, "SOLD_OUT"},
         {90, "UNAVAILABLE", 503, "SERVICE_UNAVAILABLE"},
+        {91, "OUTCOME_UNKNOWN", 503, "OUTCOME_UNKNOWN"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -394,6 +405,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_limit_above_one_is_kept_exactly, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_sale_without_stock_is_sold_out_while_active, make_world, drop_world),
         cmocka_unit_test_setup_teardown(the_end_is_exclusive_to_the_millisecond, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            nobody_buys_before_the_start_though_the_sale_is_active, make_world, drop_world),
         cmocka_unit_test_setup_teardown(one_user_may_buy_of_every_product, make_world, drop_world),
         cmocka_unit_test_setup_teardown(any_bytes_make_a_user, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_sale_begins_and_ends_at_its_exact_times, make_world, drop_world),

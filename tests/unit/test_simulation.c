@@ -255,7 +255,8 @@ static void run_many(int64_t seed)
         return;
     const struct result_info *info;
     for (unsigned i = 0; (info = result_info_at(i)) != NULL; i++) {
-        if (info->result != RESULT_UNAVAILABLE && counts[info->result] == 0)
+        bool is_of_rules = info->result < RESULT_UNAVAILABLE; /* the others are the engine's */
+        if (is_of_rules && counts[info->result] == 0)
             fail_msg("no command was ever answered %s", info->name);
     }
 }
