@@ -168,8 +168,12 @@ enum answer answer_read_purchase(const struct reply *reply, struct judgement *ju
     judgement->truth = TRUTH_REFUSED;
     if (reply->status == 429)
         return has_code && slice_eq(code, SLICE("RATE_LIMIT_EXCEEDED")) ? ANSWER_RATE_LIMITED : ANSWER_RATE_LIMITED_ODD;
-    if (reply->status == 503)
+    if (reply->status == 503) {
+        /* A server may say that it does not know itself; a 503 of any other kind has changed nothing. */
+        if (slice_eq(code, SLICE("OUTCOME_UNKNOWN")))
+            judgement->truth = TRUTH_UNKNOWN;
         return ANSWER_UNAVAILABLE;
+    }
     if (reply->status < 400 || reply->status >= 500)
         judgement->truth = TRUTH_UNKNOWN;
     return reply->status >= 500 ? ANSWER_SERVER_ERROR : ANSWER_OTHER_STATUS;

@@ -12,8 +12,9 @@
  *   {"sku":"S","user":"stress-user-00001","outcome":"acknowledged","purchaseNo":"PUR-20261120-0001"}
  *       200 with success:true: the purchase must be in the store exactly once, under this number
  *   {"sku":"S","user":"stress-user-00002","outcome":"refused","code":"SOLD_OUT"}
- *       a business refusal, a status from 400 to 499, or 503; code is the server's error.code, HTTP_<status> when
- *       it gave none, or NOT_SENT when no byte of the request left: the attempt must have changed nothing
+ *       a business refusal, a status from 400 to 499, or 503 with any code but OUTCOME_UNKNOWN; code is the server's
+ *       error.code, HTTP_<status> when it gave none, or NOT_SENT when no byte of the request left: the attempt must
+ *       have changed nothing
  *   {"sku":"S","user":"stress-user-00003","outcome":"unknown","code":"timeout"}
  *       sent, and no answer that says what became of it (code: timeout, connection_lost, malformed_reply,
  *       cut_short, or as above for another status): it may be in the store, at most once
