@@ -61,6 +61,10 @@ bool sale_purchase(struct world *world, bool says_sold_out, struct command *comm
         outcome->result = refusal_when_over(product, says_sold_out);
         return true;
     }
+    if (now_ms < product->values.start_ms) { /* the clock was set back */
+        outcome->result = RESULT_SALE_NOT_ACTIVE;
+        return true;
+    }
     if (now_ms >= product->values.end_ms) {
         outcome->result = RESULT_SALE_NOT_ACTIVE;
         return set_state(world, product, SALE_ENDED, END_TIME_EXPIRED, now_ms);

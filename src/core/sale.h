@@ -16,10 +16,11 @@
 bool sale_tick(struct world *world, int64_t now_ms);
 
 /*
- * One buyer asks for one unit. In this order: the sale is not ACTIVE, or its end has come (which ends it):
- * SALE_NOT_ACTIVE; the user has bought as many as one user may: ALREADY_PURCHASED; nothing left: SOLD_OUT; else
- * the unit is the buyer's. With says_sold_out a sale that ended because it was sold out answers SOLD_OUT instead
- * of SALE_NOT_ACTIVE. False when memory is out: the batch must be rolled back.
+ * One buyer asks for one unit. In this order: the sale is not ACTIVE, its start has not come (by a clock that was
+ * set back) or its end has come (which ends it): SALE_NOT_ACTIVE; the user has bought as many as one user may:
+ * ALREADY_PURCHASED; nothing left: SOLD_OUT; else the unit is the buyer's. With says_sold_out a sale that ended
+ * because it was sold out answers SOLD_OUT instead of SALE_NOT_ACTIVE. False when memory is out: the batch must be
+ * rolled back.
  */
 bool sale_purchase(struct world *world, bool says_sold_out, struct command *command, int64_t now_ms);
 

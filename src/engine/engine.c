@@ -2,8 +2,8 @@
 /*
  * The engine thread. One turn: take the batch, let time do what is due, decide, commit, publish, answer.
  *
- * Why an answer is never early: answers leave in deliver(), which only commit_batch() calls, after the store has
- * said ERR_NONE or with every outcome turned to UNAVAILABLE. A batch that changed nothing needs no commit: what
+ * Why an answer is never early: answers leave in deliver(), which run_batch() calls after the store has said
+ * ERR_NONE, or with every outcome turned to UNAVAILABLE or OUTCOME_UNKNOWN. A batch that changed nothing needs no commit: what
  * its answers rest on was committed by batches before it.
  */
 #include "engine/engine.h"
@@ -19,7 +19,7 @@
 enum {
     NS_PER_MS = 1000000,
     NS_PER_S = 1000000000,
-    PROBE_INTERVAL_MS = 250, /* while the store fails */
+    PROBE_INTERVAL_MS = 250, /* while the store fails, or memory is out */
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
 };
 
@@ -163,10 +163,12 @@ static void deliver(struct engine *engine, struct call_list *calls)
     }
 }
 
-static void refuse_all(struct engine *engine, struct call_list *calls)
+static void refuse_all(struct engine *engine, struct call_list *calls, enum result result)
 {
-    for (struct engine_call *call = calls->first; call != NULL; call = call->next)
+    for (struct engine_call *call = calls->first; call != NULL; call = call->next) {
         engine_refuse(engine, call);
+        call->command.outcome.result = result;
+    }
 }
 
 static void measure_commit(struct engine *engine, int64_t duration_ns)
@@ -180,22 +182,23 @@ static void measure_commit(struct engine *engine, int64_t duration_ns)
     average_in(&engine->commit_ns, duration_ns);
 }
 
-/* Writes what was decided. True: it is on disk. False: the world is as it was before the batch. */
-static bool commit(struct engine *engine)
+/* Writes what was decided. OK: it is on disk. UNAVAILABLE: the world and the store are as before the batch.
+ * OUTCOME_UNKNOWN: the world is as before the batch, the store perhaps not. */
+static enum result commit(struct engine *engine)
 {
     if (engine->world.change_count == 0)
-        return true;
+        return RESULT_OK;
     struct error error;
     int64_t began_ns = clock_mono_ns();
     if (store_commit(engine->store, &engine->world, &error) != ERR_NONE) {
         world_rollback(&engine->world);
         note_failure(engine, &error);
-        return false;
+        return error.code == ERR_COMMIT_UNKNOWN ? RESULT_OUTCOME_UNKNOWN : RESULT_UNAVAILABLE;
     }
     measure_commit(engine, clock_mono_ns() - began_ns);
     publish_changes(engine);
     world_accept(&engine->world);
-    return true;
+    return RESULT_OK;
 }
 
 static void note_no_memory(struct engine *engine)
@@ -245,19 +248,20 @@ static bool load_all(struct engine *engine, const struct call_list *calls)
     return false;
 }
 
-/* Decides and writes a batch of at least one call. False: nothing of it has happened. */
-static bool decide_and_write(struct engine *engine, const struct call_list *calls, int64_t began_ns)
+/* Decides and writes a batch of at least one call; what commit returns. */
+static enum result decide_and_write(struct engine *engine, const struct call_list *calls, int64_t began_ns)
 {
     bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
     world_begin(&engine->world);
     if (!is_open || !load_all(engine, calls) || !decide_all(engine, calls))
-        return false;
+        return RESULT_UNAVAILABLE;
     int64_t decided_ns = clock_mono_ns();
-    if (!commit(engine))
-        return false;
+    enum result result = commit(engine);
+    if (result != RESULT_OK)
+        return result;
     atomic_fetch_add_explicit(&engine->figures.commands_total, calls->count, memory_order_relaxed);
     average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)calls->count);
-    return true;
+    return RESULT_OK;
 }
 
 static void run_batch(struct engine *engine, struct call_list *calls)
@@ -266,8 +270,9 @@ static void run_batch(struct engine *engine, struct call_list *calls)
     atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
     struct call_list late = {0};
     drop_late(engine, calls, &late);
-    if (calls->count > 0 && !decide_and_write(engine, calls, began_ns))
-        refuse_all(engine, calls);
+    enum result result = calls->count == 0 ? RESULT_OK : decide_and_write(engine, calls, began_ns);
+    if (result != RESULT_OK)
+        refuse_all(engine, calls, result);
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
     call_list_splice(calls, &late);
     deliver(engine, calls);
@@ -282,14 +287,17 @@ static void run_tick(struct engine *engine)
     struct call_list nobody = {0};
     const struct rules *rules = &engine->config.rules;
     int64_t now_ms = clock_wall_ms();
-    if (engine_state(engine) != ENGINE_SERVING || rules_next_tick_ms(rules, &engine->world) > now_ms)
+    if (engine_state(engine) != ENGINE_SERVING || rules_next_tick_ms(rules, &engine->world) > now_ms ||
+        clock_mono_ns() < engine->tick_at_ns)
         return;
     atomic_store_explicit(&engine->batch_began_ns, clock_mono_ns(), memory_order_relaxed);
     world_begin(&engine->world);
-    if (!rules_tick(rules, &engine->world, now_ms))
+    if (!rules_tick(rules, &engine->world, now_ms)) {
         note_no_memory(engine);
-    else if (commit(engine))
+        engine->tick_at_ns = clock_mono_ns() + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
+    } else if (commit(engine) == RESULT_OK) {
         deliver(engine, &nobody);
+    }
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
 }
 
@@ -306,7 +314,8 @@ static int64_t wake_at_ns(const struct engine *engine)
     /* The wall clock may be set meanwhile: look again at least once a second. */
     if (wait_ms > 1000)
         wait_ms = 1000;
-    return wait_ms <= 0 ? now_ns : now_ns + wait_ms * NS_PER_MS;
+    int64_t wake_ns = wait_ms <= 0 ? now_ns : now_ns + wait_ms * NS_PER_MS;
+    return wake_ns > engine->tick_at_ns ? wake_ns : engine->tick_at_ns;
 }
 
 static void *engine_main(void *argument)

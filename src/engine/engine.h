@@ -8,10 +8,10 @@
  * before any answer of the same batch leaves, and are looked at freshly for each request: who has seen an answer
  * finds its effect on every thread.
  *
- * When a commit fails nothing is acknowledged: the world is rolled back and the whole batch is answered
- * UNAVAILABLE. If nothing was written (disk full) the engine refuses at the door and tries the store until it
- * works again; if the outcome is unknown (a flush failed) it halts for good: only a restart can tell what is on
- * disk. Reads go on in both cases.
+ * When a commit fails nothing is acknowledged and the world is rolled back. If nothing was written (disk full) the
+ * whole batch is answered UNAVAILABLE, and the engine refuses at the door and tries the store until it works
+ * again. If the outcome is unknown (a flush failed) the batch is answered OUTCOME_UNKNOWN, and the engine halts for
+ * good: only a restart can tell what is on disk. Reads go on in both cases.
  */
 #ifndef DOORBUSTER_ENGINE_ENGINE_H
 #define DOORBUSTER_ENGINE_ENGINE_H

@@ -62,6 +62,7 @@ struct engine {
     pthread_mutex_t last_error_lock;
     struct error last_error;
     int64_t probe_at_ns;                /* engine thread: while FAILING, when to try the store again */
+    int64_t tick_at_ns;                 /* engine thread: no tick before this, since memory ran out in one */
     atomic_int_fast64_t command_ns;     /* moving averages behind the expected wait */
     atomic_int_fast64_t commit_ns;
     atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */

@@ -160,7 +160,9 @@ def test_disk_that_stays_full(start_server):
 def test_failed_flush_stops_acceptance_until_restart(start_server, fault):
     """After a flush that failed the server goes on confirming, although nobody knows what is on disk."""
     server, till = open_till(start_server, "--fault", f"commit:8:{fault}")
-    expect_unavailable(till.until_trouble())
+    first = till.until_trouble()
+    assert first.status == 503 and first.code == "OUTCOME_UNKNOWN", first
+    assert int(first.header("retry-after")) >= 1, first
     unsure = till.unsure[-1]
     assert wire.ask(server.port, "GET", "/readyz").status == 503
     for _ in range(5):
