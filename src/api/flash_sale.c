@@ -155,12 +155,12 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
         reply_result(request, refusal, 0);
         return;
     }
+    /* A parsed body that waited in the line would cost a piece of the heap: only one a thread has memory ready. */
+    sku = arena_copy(&request->arena, sku);
+    request_body_fini(body);
     struct face_call *face_call = face_call_create(request, thread, COMMAND_PURCHASE, on_purchase_done);
-    if (face_call == NULL) {
-        request_body_fini(body);
+    if (face_call == NULL)
         return;
-    }
-    face_call->body = *body;
     face_call->call.command.user = user;
     face_call->call.command.sku = sku;
     if (face_call_read_key(face_call, SLICE("purchase:"), user))
