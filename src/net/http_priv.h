@@ -64,6 +64,7 @@ struct input {
 struct connection {
     uv_tcp_t tcp; /* first: the callbacks' handle is the connection */
     struct list node;
+    struct list ready_node; /* on http_server.ready when answered from elsewhere with input left */
     struct http_server *server;
     int64_t deadline_ms; /* of the loop's clock; meaningless in a state without a limit */
     int64_t read_ns;     /* when something was last received */
@@ -124,9 +125,11 @@ struct http_server {
     size_t handle_count;      /* not yet closed */
     size_t refused_count;     /* lingering now */
     struct list gone_streams; /* on_closed is due */
+    struct list ready;        /* connections to be served before the loop sleeps */
     void (*on_drained)(void *context);
     void *on_drained_context;
     bool has_served; /* something was received in this turn */
+    int64_t turn_ns; /* when this turn's first bytes were read; 0: none yet */
     bool is_draining;
     int64_t trim_at_ms;    /* of the loop's clock */
     int64_t date_until_ms; /* of the loop's clock */
@@ -170,7 +173,11 @@ void conn_refuse(struct connection *conn, enum http_fault fault);
 /* The exchange was answered: forgets it and its bytes. */
 void conn_end_exchange(struct exchange *exchange);
 
-/* All of an answer was given to the kernel: closes, or goes on with what was received meanwhile. */
+/*
+ * All of an answer was given to the kernel: closes, or goes on with what was received meanwhile. The latter
+ * is put off to the end of the turn, so that no handler runs inside of a call of its own or of another
+ * handler.
+ */
 void conn_on_answered(struct connection *conn);
 
 /* Says that nothing more will be sent, and waits for the client to close. */

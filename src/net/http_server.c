@@ -95,6 +95,8 @@ static void on_conn_closed(uv_handle_t *handle)
     server->refused_count -= conn->is_refused;
     pool_put(&server->conns, conn);
     COUNTER_ADD(server->counters.connections, -1);
+    if (open_count(server) == 0)
+        uv_unref((uv_handle_t *)&server->before_poll);
     if (open_count(server) == 0 && server->on_drained != NULL) {
         void (*on_drained)(void *context) = server->on_drained;
         server->on_drained = NULL;
@@ -116,6 +118,7 @@ static void detach(struct connection *conn)
     input_free(conn->server, &conn->input);
     if (conn->stream != NULL)
         stream_on_gone(conn->stream);
+    list_remove(&conn->ready_node);
     conn_move(conn, CONN_CLOSING);
 }
 
@@ -212,14 +215,25 @@ static uint64_t tick_ms(const struct http_config *config)
  * catches what a timer or another thread's message set off, so that nothing gathered lies around while the
  * loop sleeps.
  */
+static void serve_ready(struct http_server *server)
+{
+    struct list *node;
+    while ((node = list_first(&server->ready)) != NULL)
+        conn_serve(CONTAINER_OF(node, struct connection, ready_node)); /* takes it off */
+}
+
 static void end_turn(struct http_server *server)
 {
-    if (server->has_served) {
+    server->turn_ns = 0;
+    do {
+        streams_sweep(server);
+        serve_ready(server);
+        bool has_served = server->has_served;
         server->has_served = false;
-        if (server->config.on_turn_end != NULL)
+        if (has_served && server->config.on_turn_end != NULL)
             server->config.on_turn_end(server->config.on_turn_end_context);
-    }
-    streams_sweep(server);
+    } while (!list_is_empty(&server->ready) || !list_is_empty(&server->gone_streams));
+    /* It ends: nothing is read meanwhile. */
 }
 
 static void on_before_poll(uv_prepare_t *prepare)
@@ -246,7 +260,7 @@ static void init_handles(struct http_server *server)
         (uv_handle_t *)&server->after_poll};
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
         handles[i]->data = server;
-        uv_unref(handles[i]); /* the connections keep the loop running, nothing else */
+        uv_unref(handles[i]); /* connections keep the loop running, nothing else does */
         server->handle_count++;
     }
 }
@@ -277,6 +291,7 @@ struct http_server *http_server_create(uv_loop_t *loop, const struct http_config
     for (int state = 0; state < CONN_STATE_COUNT; state++)
         list_init(&server->states[state]);
     list_init(&server->gone_streams);
+    list_init(&server->ready);
     list_init(&server->large_inputs);
     init_limits(server);
     size_t conn_max = config->connection_count_max + REFUSED_COUNT_MAX;
@@ -314,9 +329,13 @@ static struct connection *conn_create(struct http_server *server, int fd)
     conn->is_from_loopback = is_loopback(fd);
     (void)uv_tcp_init(server->loop, &conn->tcp); /* cannot fail without a socket */
     list_init(&conn->node);
+    list_init(&conn->ready_node);
     list_append(&server->states[CONN_HEAD], &conn->node);
     conn->deadline_ms = (int64_t)uv_now(server->loop) + server->limits_ms[CONN_HEAD];
     server->handle_count++;
+    /* A connection that is half closed and waits for its answer would not keep the loop running by itself. */
+    if (open_count(server) == 0)
+        uv_ref((uv_handle_t *)&server->before_poll);
     COUNTER_ADD(server->counters.connections, 1);
     return conn;
 }

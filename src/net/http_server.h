@@ -8,7 +8,8 @@
  * buffer stays untouched, until the request has been answered. A handler answers at once, or keeps the
  * pointer and answers later on the same thread. Every request that reached a handler must be answered exactly
  * once by http_reply or http_stream_open, even when the client has gone meanwhile; the answer is then
- * dropped. Pipelined requests are served one after the other, in order.
+ * dropped. Pipelined requests are served one after the other, in order. Handlers are called by the loop
+ * alone, never from inside http_reply or a function of a stream.
  *
  * What a stranger sends never reaches a handler unless it is well formed: bare LF, blanks before a colon,
  * NUL, Transfer-Encoding beside Content-Length, two Content-Lengths, obsolete folding and chunked nonsense
@@ -27,7 +28,7 @@
 
 enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OTHER };
 
-enum { HTTP_HEADERS_MAX = 64, HTTP_PARAMS_MAX = 4 };
+enum { HTTP_HEADERS_MAX = 64, HTTP_PARAMS_MAX = 4, HTTP_NOT_COUNTED = -1 };
 
 struct http_header {
     struct slice name;
@@ -50,8 +51,9 @@ struct http_request {
     const struct http_route *route;
     struct slice params[HTTP_PARAMS_MAX]; /* what the ':' segments of the route matched, decoded */
     struct arena arena;                   /* request_arena_bytes, gone with the request */
-    int64_t arrived_ns;                   /* clock_mono_ns when its last byte was read */
+    int64_t arrived_ns;                   /* clock_mono_ns of the turn of the loop that read its last byte */
     bool is_from_loopback;                /* the client's address is 127.0.0.0/8 or ::1 */
+    int counted_status;        /* for on_answered: 0 as answered, HTTP_NOT_COUNTED, or another; the handler sets it */
     struct http_server *server;
 };
 

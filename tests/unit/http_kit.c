@@ -22,8 +22,15 @@ static const struct slice NOTHING = SLICE_INIT("");
 
 /* ---- Routes ---- */
 
+/* A handler must not run inside of somebody's call of http_reply. */
+static void enter(struct kit *kit)
+{
+    ENSURE(!kit->is_answering);
+}
+
 static void on_hello(struct http_request *request, void *context)
 {
+    enter(context);
     http_reply(request, 200, TEXT_TYPE, NOTHING, SLICE("hello"));
 }
 
@@ -35,6 +42,7 @@ static void on_echo(struct http_request *request, void *context)
 static void on_late(struct http_request *request, void *context)
 {
     struct kit *kit = context;
+    enter(kit);
     ENSURE(kit->pending_count < KIT_PENDING_MAX);
     kit->pending[kit->pending_count++] = request;
 }
@@ -42,6 +50,7 @@ static void on_late(struct http_request *request, void *context)
 static void on_batch(struct http_request *request, void *context)
 {
     struct kit *kit = context;
+    enter(kit);
     ENSURE(kit->batch_count < KIT_PENDING_MAX);
     kit->batch[kit->batch_count++] = request;
 }
@@ -95,9 +104,11 @@ static void on_stream(struct http_request *request, void *context)
 static void on_turn_end(void *context)
 {
     struct kit *kit = context;
+    kit->is_answering = true;
     for (size_t i = 0; i < kit->batch_count; i++)
         http_reply(kit->batch[i], 200, TEXT_TYPE, NOTHING, SLICE("batch"));
     kit->batch_count = 0;
+    kit->is_answering = false;
 }
 
 static void on_answered(const struct http_request *request, int status, int64_t duration_ns, void *context)
@@ -282,8 +293,10 @@ static void answer_all(struct kit *kit)
 {
     size_t count = kit->pending_count;
     kit->pending_count = 0;
+    kit->is_answering = true;
     for (size_t i = 0; i < count; i++)
         http_reply(kit->pending[i], 200, TEXT_TYPE, NOTHING, SLICE("late"));
+    kit->is_answering = false;
 }
 
 void kit_answer(struct kit *kit)

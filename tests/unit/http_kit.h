@@ -39,6 +39,7 @@ struct kit {
     size_t pending_count;
     struct http_request *batch[KIT_PENDING_MAX];
     size_t batch_count;
+    bool is_answering; /* inside of http_reply, called from no handler */
     struct http_stream *stream;
     size_t stream_opened_count;
     size_t stream_ready_count;
