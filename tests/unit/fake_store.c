@@ -41,7 +41,7 @@ static void wait_changed(struct fake_store *store, const struct timespec *limit,
         wait_failed(what);
 }
 
-/* --- operations, on the engine's thread -------------------------------------------------------------------- */
+/* --- operations, on the engine's thread ----------------------------------------------------------------- */
 
 static enum err load(struct store *base, struct world *world, const struct command *const *commands, size_t count,
     struct error *error)
@@ -129,7 +129,7 @@ static enum err probe(struct store *base, struct error *error)
 
 static const struct store_operations operations = {.load = load, .commit = commit, .probe = probe};
 
-/* --- controls ---------------------------------------------------------------------------------------------- */
+/* --- controls ------------------------------------------------------------------------------------------- */
 
 void fake_store_init(struct fake_store *store)
 {

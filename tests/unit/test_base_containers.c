@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 
-/* --- map --------------------------------------------------------------------------------------------------- */
+/* --- map ------------------------------------------------------------------------------------------------ */
 
 struct thing {
     uint64_t hash;
@@ -115,7 +115,7 @@ static void keyed_hashes_depend_on_key_and_text(void **state)
     assert_true(map_hash(&key, SLICE("")) == map_hash(&key, (struct slice){0}));
 }
 
-/* --- list -------------------------------------------------------------------------------------------------- */
+/* --- list ----------------------------------------------------------------------------------------------- */
 
 struct link {
     int name;
@@ -163,7 +163,7 @@ static void a_list_keeps_order_and_forgives_double_removal(void **state)
     assert_names(&list, "1");
 }
 
-/* --- pool -------------------------------------------------------------------------------------------------- */
+/* --- pool ----------------------------------------------------------------------------------------------- */
 
 enum { BLOCK_SIZE = 100, BLOCKS_MAX = 2000 };
 
@@ -228,7 +228,7 @@ static void blocks_larger_than_a_slab_and_empty_pools(void **state)
     pool_fini(&pool);
 }
 
-/* --- histogram --------------------------------------------------------------------------------------------- */
+/* --- histogram ------------------------------------------------------------------------------------------ */
 
 static int compare_values(const void *a, const void *b)
 {
@@ -330,7 +330,7 @@ static void merging_is_adding_everything(void **state)
     assert_memory_equal(&hist, &before, sizeof hist);
 }
 
-/* --- identifiers ------------------------------------------------------------------------------------------- */
+/* --- identifiers ---------------------------------------------------------------------------------------- */
 
 static void a_seed_gives_the_same_numbers_again(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: one line a message, in the chosen form, whatever the message holds. Standard error becomes a file here. */
+/* The log: one line a message, in the chosen form, whatever the message holds. Standard error becomes a file or a
+ * pipe here. */
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -18,7 +18,7 @@ static void assert_slice(struct slice text, const char *expected)
     assert_memory_equal(text.base, expected, text.len);
 }
 
-/* --- slice ------------------------------------------------------------------------------------------------- */
+/* --- slice ---------------------------------------------------------------------------------------------- */
 
 static void integers_are_read_to_both_ends_of_64_bits(void **state)
 {
@@ -98,7 +98,7 @@ static void splitting_gives_head_and_rest(void **state)
     assert_slice(rest, "");
 }
 
-/* --- UTF-8 ------------------------------------------------------------------------------------------------- */
+/* --- UTF-8 ---------------------------------------------------------------------------------------------- */
 
 /* What RFC 3629 says of one code point, written down the other way round: by encoding. */
 static size_t encode(uint32_t code, char text[4])
@@ -152,7 +152,7 @@ static void overlong_and_stray_bytes_are_invalid(void **state)
     assert_int_equal(utf8_length(SLICE("a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80")), 4);
 }
 
-/* --- arena ------------------------------------------------------------------------------------------------- */
+/* --- arena ---------------------------------------------------------------------------------------------- */
 
 static void an_arena_gives_zeroed_aligned_memory(void **state)
 {
@@ -193,7 +193,7 @@ static void an_arena_overflows_once_and_for_all(void **state)
     assert_true(arena.has_overflowed);
 }
 
-/* --- strbuf ------------------------------------------------------------------------------------------------ */
+/* --- strbuf --------------------------------------------------------------------------------------------- */
 
 static void text_in_fixed_memory_is_cut_at_its_end(void **state)
 {

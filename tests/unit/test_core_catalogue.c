@@ -67,7 +67,7 @@ static void make_sold_out(const char *sku)
     next_batch();
 }
 
-/* --- create (2.5) ------------------------------------------------------------------------------------------ */
+/* --- create (2.5) --------------------------------------------------------------------------------------- */
 
 static void a_new_product_is_upcoming_and_full(void **state)
 {
@@ -132,7 +132,7 @@ static void creating_again_starts_afresh_but_keeps_the_birthday(void **state)
     assert_int_equal(outcome.number, 3);
 }
 
-/* --- update (2.7) ------------------------------------------------------------------------------------------ */
+/* --- update (2.7) --------------------------------------------------------------------------------------- */
 
 static void an_update_changes_what_is_named_and_nothing_else(void **state)
 {
@@ -240,7 +240,7 @@ static void an_update_of_an_unknown_product_needs_every_field(void **state)
     assert_int_equal(product_of("W-1")->values.stock, 3);
 }
 
-/* --- patch (17) -------------------------------------------------------------------------------------------- */
+/* --- patch (17) ----------------------------------------------------------------------------------------- */
 
 static void price_and_limit_change_in_every_state(void **state)
 {
@@ -297,7 +297,7 @@ static void a_patch_of_nothing_or_of_nobody(void **state)
     assert_int_equal(world.change_count, 0);
 }
 
-/* --- delete (2.8) ------------------------------------------------------------------------------------------ */
+/* --- delete (2.8) --------------------------------------------------------------------------------------- */
 
 static void deleting_removes_the_product_and_its_purchases(void **state)
 {

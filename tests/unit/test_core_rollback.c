@@ -16,7 +16,7 @@
 #include "random_command.h"
 #include "world_kit.h"
 
-/* --- memory that fails on request -------------------------------------------------------------------------- */
+/* --- memory that fails on request ----------------------------------------------------------------------- */
 
 static int calls_left = -1; /* -1: no failure is asked for */
 static bool has_failed;
@@ -66,7 +66,7 @@ static bool stop_failing(void)
     return has_failed;
 }
 
-/* --- a world before and after ------------------------------------------------------------------------------- */
+/* --- a world before and after --------------------------------------------------------------------------- */
 
 static struct world world;
 static struct strbuf before;
@@ -143,7 +143,7 @@ static void rename_to(const char *sku, const char *name, int64_t start_ms)
     assert_int_equal(decide(command, 120), RESULT_OK);
 }
 
-/* --- by hand ----------------------------------------------------------------------------------------------- */
+/* --- by hand -------------------------------------------------------------------------------------------- */
 
 static void delete_create_delete_create(int64_t now_ms)
 {
@@ -295,7 +295,7 @@ static void the_list_of_changes_grows_at_any_length(void **state)
     }
 }
 
-/* --- by lot ------------------------------------------------------------------------------------------------ */
+/* --- by lot --------------------------------------------------------------------------------------------- */
 
 static const struct crowd crowd = {
     .sku_count = 4,

@@ -235,7 +235,7 @@ static void every_kind_of_command_may_carry_a_key(void **state)
     assert_null(world_product(&world, SLICE("N")));
 }
 
-/* --- limiter (5) ------------------------------------------------------------------------------------------- */
+/* --- limiter (5) ---------------------------------------------------------------------------------------- */
 
 static void hammering_keeps_a_user_out(void **state)
 {

@@ -71,7 +71,7 @@ static void open_sale(const char *sku, int64_t stock)
     next_batch();
 }
 
-/* --- the decision order (2.1) ------------------------------------------------------------------------------ */
+/* --- the decision order (2.1) --------------------------------------------------------------------------- */
 
 static void an_unknown_product_is_a_sale_that_is_not_active(void **state)
 {
@@ -231,7 +231,7 @@ static void any_bytes_make_a_user(void **state)
     assert_int_equal(decide(command, START).result, RESULT_ALREADY_PURCHASED);
 }
 
-/* --- the clock (4) ----------------------------------------------------------------------------------------- */
+/* --- the clock (4) -------------------------------------------------------------------------------------- */
 
 static void tick(int64_t now_ms)
 {

@@ -112,7 +112,7 @@ static void an_open_line_waits_until_its_time(void **state)
     line_fini(&line);
 }
 
-/* --- several threads ---------------------------------------------------------------------------------------- */
+/* --- several threads ------------------------------------------------------------------------------------ */
 
 enum { PRODUCERS = 3, CALLS_EACH = 5000, DEPTH = 64 };
 

@@ -18,7 +18,7 @@
 
 enum { HOUR_MS = 3600000 };
 
-/* --- memory that fails on request, on the thread that asked for it ------------------------------------------ */
+/* --- memory that fails on request, on the thread that asked for it -------------------------------------- */
 
 static _Thread_local int calls_left = -1;
 
@@ -49,7 +49,7 @@ void *__wrap_realloc(void *block, size_t size)
     return fails_now() ? NULL : __real_realloc(block, size);
 }
 
-/* --- the engine ---------------------------------------------------------------------------------------------- */
+/* --- the engine ----------------------------------------------------------------------------------------- */
 
 static struct fake_store store;
 static struct engine *engine;

@@ -89,7 +89,7 @@ static void open_sales(void)
     }
 }
 
-/* --- a crowd ------------------------------------------------------------------------------------------------ */
+/* --- a crowd -------------------------------------------------------------------------------------------- */
 
 static struct command draw_purchase(struct id_source *random, bool edits, char user[24])
 {
@@ -228,7 +228,7 @@ static void a_crowd_at_a_failing_store_is_told_the_truth(void **state)
     run_crowd(true);
 }
 
-/* --- stopping under fire ------------------------------------------------------------------------------------ */
+/* --- stopping under fire -------------------------------------------------------------------------------- */
 
 static void *push_until_refused(void *argument)
 {

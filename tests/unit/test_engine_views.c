@@ -69,7 +69,7 @@ static const struct sale_view *view_at(struct client *viewer, const char *sku)
     return engine_port_view(viewer->port, slice_cstr(sku));
 }
 
-/* --- what a port shows ------------------------------------------------------------------------------------- */
+/* --- what a port shows ---------------------------------------------------------------------------------- */
 
 static void every_port_shows_the_latest_picture(void **state)
 {
@@ -155,7 +155,7 @@ static void a_picture_stays_while_control_has_not_gone_back(void **state)
     assert_true(slice_eq(old->sku, SLICE("W-1")));
 }
 
-/* --- a picture that was fetched early ---------------------------------------------------------------------- */
+/* --- a picture that was fetched early ------------------------------------------------------------------- */
 
 /* The other port's thread, which only looks at pictures until it is told to stop. */
 struct onlooker {
@@ -249,7 +249,7 @@ static void a_port_that_fetched_its_pictures_is_still_woken_to_tell_them(void **
     assert_true(other.views[2].had_before);
 }
 
-/* --- linearizability --------------------------------------------------------------------------------------- */
+/* --- linearizability ------------------------------------------------------------------------------------ */
 
 static void who_has_seen_the_answer_finds_its_effect_everywhere(void **state)
 {
@@ -275,7 +275,7 @@ static void who_has_seen_the_answer_finds_its_effect_everywhere(void **state)
     onlooker_end();
 }
 
-/* --- the clock --------------------------------------------------------------------------------------------- */
+/* --- the clock ------------------------------------------------------------------------------------------ */
 
 static void a_sale_begins_and_ends_on_time_without_any_traffic(void **state)
 {
@@ -336,7 +336,7 @@ static void a_tick_that_cannot_be_written_is_made_up_for(void **state)
     await_state(engine, ENGINE_SERVING);
 }
 
-/* --- refusals from a picture ------------------------------------------------------------------------------- */
+/* --- refusals from a picture ---------------------------------------------------------------------------- */
 
 /* For every state, time and setting: when the picture refuses, the rules refuse the same way. */
 static void a_picture_refuses_as_the_line_would(void **state)

@@ -87,7 +87,7 @@ static void simulation_destroy(struct simulation *simulation)
     free(simulation);
 }
 
-/* --- time -------------------------------------------------------------------------------------------------- */
+/* --- time ----------------------------------------------------------------------------------------------- */
 
 /* Often nothing passes; now and then it is exactly the edge of a sale, or just before it. */
 static void pass_time(struct simulation *simulation)
@@ -117,7 +117,7 @@ static void tick(struct simulation *simulation)
     world_check_next_edge(&simulation->world);
 }
 
-/* --- a command --------------------------------------------------------------------------------------------- */
+/* --- a command ------------------------------------------------------------------------------------------ */
 
 static void check_number(struct simulation *simulation, const struct random_command *lot,
     const struct model_answer *expected)
@@ -153,7 +153,7 @@ static void decide_one(struct simulation *simulation)
     simulation->step++;
 }
 
-/* --- the world against the model --------------------------------------------------------------------------- */
+/* --- the world against the model ------------------------------------------------------------------------ */
 
 static void check_buyers(struct simulation *simulation, const struct product *product, const struct model_sale *sale)
 {

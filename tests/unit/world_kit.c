@@ -7,7 +7,7 @@
 
 const struct map_key world_kit_hash_key = {"a fixed secret."};
 
-/* --- commands ---------------------------------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------------------------------------- */
 
 static struct command make(enum command_kind kind, const char *sku)
 {
@@ -66,7 +66,7 @@ struct command with_key(struct command command, const char *scope, const char *k
     return command;
 }
 
-/* --- the world as text ------------------------------------------------------------------------------------- */
+/* --- the world as text ---------------------------------------------------------------------------------- */
 
 static int compare_text(struct slice a, struct slice b)
 {
