@@ -10,8 +10,7 @@ All tests, or the parts that are named, and one line at the end: `N passed, N fa
     fuzz   every fuzz target for ten seconds (build-fuzz/)
     demo   the release build sells out and audits (build/)
 
-Two lanes run at once: what is tested in one is not slowed down by what is compiled in the other more than the
-machine's second core allows; the second lane also yields. A failure is printed with the command that repeats it.
+Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. A failure is printed with the command that repeats it.
 With CI=true nothing may be skipped.
 """
 import concurrent.futures
@@ -103,7 +102,9 @@ def build(kind, targets=()):
         status, log = run(f"{kind}-setup.log", setup, compiler)
         if status != 0:
             raise Failed(f"{kind}: configure", tail(log), reproduce)
-    status, log = run(f"{kind}-build.log", ["ninja", "-k", "0", "-C", directory, *targets], compiler)
+    # What is only compiled gives way to what is being tested meanwhile.
+    yielding = [] if kind == "asan" else ["nice"]
+    status, log = run(f"{kind}-build.log", [*yielding, "ninja", "-k", "0", "-C", directory, *targets], compiler)
     if status != 0:
         raise Failed(f"{kind}: build", tail(log), reproduce)
     return ROOT / directory
