@@ -259,6 +259,9 @@ static void files_of_others_are_left_alone(void **state)
     REFUSED(b, ERR_CORRUPT, b->path, "another program", "--store");
     run_sql(b->path, "PRAGMA journal_mode = WAL; INSERT INTO mine VALUES (2)");
     REFUSED(b, ERR_CORRUPT, "another program");
+    run_sql(b->path, "PRAGMA application_id = 5");
+    run_sql(b->path, "PRAGMA wal_checkpoint(TRUNCATE)");
+    REFUSED(b, ERR_CORRUPT, "another program");
     static const char text[] = "Dear diary, today I put my notes where a program thought its store was. It was polite"
                                " and did not touch them, however often I started it.\n";
     file_write(b->path, text, sizeof text - 1);
@@ -620,6 +623,67 @@ static void rows_changed_behind_its_back_stop_a_batch(void **state)
     assert_non_null(strstr(error.message, "UNIQUE"));
 }
 
+/* --- the index of purchases ----------------------------------------------------------------------------- */
+
+static size_t index_entries(struct fixture *b, size_t *reserved)
+{
+    struct purchase_index *index = &((struct sqlite_store *)b->store)->index;
+    size_t count = 0;
+    *reserved = 0;
+    for (int i = 0; i < PURCHASE_INDEX_PART_COUNT; i++) {
+        count += index->parts[i].count;
+        *reserved += index->parts[i].count_reserved;
+    }
+    return count;
+}
+
+static void the_index_has_one_entry_a_buyer(void **state)
+{
+    struct fixture *b = *state;
+    size_t reserved;
+    make_store(b);
+    open_fixture(b);
+    assert_int_equal(index_entries(b, &reserved), 300);
+    for (int i = 0; i < 50; i++)
+        test_buy(&b->world, "B", i % 2 == 0 ? "ann" : "ben", i);
+    commit(b);
+    assert_int_equal(index_entries(b, &reserved), 302);
+    assert_int_equal(reserved, 0);
+    assert_true(world_clear_purchases(&b->world, world_product(&b->world, SLICE("A"))));
+    commit(b);
+    assert_int_equal(index_entries(b, &reserved), 2);
+    run_sql(b->path, "INSERT INTO purchase_log VALUES (351, 2, 'x', 1, 1)");
+    assert_int_equal(test_buy(&b->world, "B", "cat", 1), 351);
+    assert_int_equal(store_commit(b->store, &b->world, NULL), ERR_CORRUPT);
+    assert_int_equal(index_entries(b, &reserved), 2);
+    assert_int_equal(reserved, 0);
+}
+
+/* As if two buyers had the same hash: the row decides whose it is. */
+static void the_index_only_proposes(void **state)
+{
+    struct fixture *b = *state;
+    struct store_reader *reader;
+    struct purchase_row row;
+    bool is_found;
+    open_fixture(b);
+    test_add_product(&b->world, "A", 10);
+    int64_t id = test_buy(&b->world, "A", "ann", 1);
+    int64_t other_id = test_buy(&b->world, "A", "ben", 2);
+    commit(b);
+    struct purchase_index *index = &((struct sqlite_store *)b->store)->index;
+    uint64_t hash = purchase_index_hash(index, SLICE("A"), SLICE("ann"));
+    assert_true(purchase_index_reserve(index, hash));
+    purchase_index_add(index, hash, other_id, 1);
+    assert_true(purchase_index_reserve(index, hash));
+    purchase_index_add(index, hash, 999, 1); /* there is no such row */
+    assert_int_equal(store_reader_open(b->store, &reader, NULL), ERR_NONE);
+    assert_int_equal(store_read_purchase(reader, SLICE("A"), SLICE("ann"), &row, &is_found, NULL), ERR_NONE);
+    assert_true(is_found);
+    assert_int_equal(row.id, id);
+    store_reader_close(reader);
+}
+
 /* --- the log -------------------------------------------------------------------------------------------- */
 
 static void the_log_stays_bounded(void **state)
@@ -848,6 +912,8 @@ int main(void)
         TEST(an_auditor_reads_beside_the_writer),
         TEST(a_writer_that_is_no_doorbuster_is_waited_for_and_named),
         TEST(rows_changed_behind_its_back_stop_a_batch),
+        TEST(the_index_has_one_entry_a_buyer),
+        TEST(the_index_only_proposes),
         TEST(the_log_stays_bounded),
         TEST(a_limit_on_files_is_a_full_disk),
         TEST(a_full_file_system_is_survived),
