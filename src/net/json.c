@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * jansson behind a door. It allocates a dozen small pieces for the smallest object, so each thread gives them out
- * of a piece of memory of its own, from front to back, and starts again at the front when no value is left. What
- * does not fit comes from the heap.
+ * jansson behind a door. It allocates a dozen small pieces for the smallest object, so each thread gives them
+ * out of a piece of memory of its own, from front to back, and starts again at the front when no value is
+ * left. What does not fit comes from the heap.
  */
 #include "net/json.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON in (RFC 8259), strict: valid UTF-8, no half surrogate pairs, no NUL in a name, nothing after the value,
- * at most 64 levels. Behind it stands jansson. A value read lives until json_free and needs the text no longer; borrowed parts live as long as the
- * whole. Where a value is asked for a part, NULL is taken as a value without parts. One thread at a time;
- * json_free on the thread that parsed.
+ * JSON in (RFC 8259), strict: valid UTF-8, no half surrogate pairs, no NUL in a name, nothing after the
+ * value, at most 64 levels. Behind it stands jansson. A value read lives until json_free and needs the text
+ * no longer; borrowed parts live as long as the whole. Where a value is asked for a part, NULL is taken as a
+ * value without parts. One thread at a time; json_free on the thread that parsed.
  */
 #ifndef DOORBUSTER_NET_JSON_H
 #define DOORBUSTER_NET_JSON_H
@@ -15,7 +15,8 @@ struct json; /* jansson's json_t */
 enum json_status {
     JSON_OK,
     JSON_MALFORMED,   /* not JSON (or more than there is memory for) */
-    JSON_OUT_OF_RANGE /* JSON as far as a number that no int64 and no double can hold; the rest was not read */
+    JSON_OUT_OF_RANGE /* JSON as far as a number that no int64 and no double can hold; the rest was not read
+                       */
 };
 
 enum json_kind {
