@@ -142,8 +142,9 @@ static void decide_one(struct simulation *simulation)
     struct model_answer expected = model_decide(&simulation->model, &lot, simulation->now_ms);
     const struct outcome *outcome = &lot.command.outcome;
     CHECK(simulation, is_good, "memory ran out");
-    CHECK(simulation, (int)outcome->result == expected.result, "%s of %s by %s (key '%s') was answered %d instead of %d",
-        kind_name(lot.command.kind), lot.sku_text, lot.user_text, lot.key_text, (int)outcome->result, expected.result);
+    CHECK(simulation, (int)outcome->result == expected.result,
+        "%s of %s by %s (key '%s') was answered %d instead of %d", kind_name(lot.command.kind), lot.sku_text,
+        lot.user_text, lot.key_text, (int)outcome->result, expected.result);
     CHECK(simulation, outcome->is_replay == expected.is_replay, "replay: %d", outcome->is_replay);
     CHECK(simulation, expected.result != 0 || outcome->time_ms == expected.time_ms,
         "%s tells the time %" PRId64 " instead of %" PRId64, kind_name(lot.command.kind), outcome->time_ms,

@@ -117,11 +117,13 @@ static void dump_product(const struct world *world, const struct product *produc
 {
     const struct product_values *values = &product->values;
     ENSURE(world_product(world, product->sku) == product && !product->is_removed);
-    strbuf_printf(text, "product %lld %.*s '%.*s' %lld/%lld price %lld limit %lld [%lld, %lld) %.*s '%.*s' made %lld %lld",
-        (long long)product->id, SLICE_ARGS(product->sku), SLICE_ARGS(values->name), (long long)values->stock,
-        (long long)values->initial_stock, (long long)values->price_minor, (long long)values->per_user_limit,
-        (long long)values->start_ms, (long long)values->end_ms, SLICE_ARGS(sale_state_name(values->state)),
-        SLICE_ARGS(end_reason_name(values->end_reason)), (long long)values->created_ms, (long long)values->updated_ms);
+    strbuf_printf(text, "product %lld %.*s '%.*s' %lld/%lld price %lld limit %lld", (long long)product->id,
+        SLICE_ARGS(product->sku), SLICE_ARGS(values->name), (long long)values->stock,
+        (long long)values->initial_stock, (long long)values->price_minor, (long long)values->per_user_limit);
+    strbuf_printf(text, " [%lld, %lld) %.*s '%.*s' made %lld %lld", (long long)values->start_ms,
+        (long long)values->end_ms, SLICE_ARGS(sale_state_name(values->state)),
+        SLICE_ARGS(end_reason_name(values->end_reason)), (long long)values->created_ms,
+        (long long)values->updated_ms);
     strbuf_printf(text, " purchases %lld..%lld\n", (long long)product->purchase_id_first,
         (long long)product->purchase_id_last);
     dump_buyers(product, text);
