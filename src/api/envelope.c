@@ -20,8 +20,8 @@ void envelope_error(struct strbuf *body, struct slice code, struct slice message
     strbuf_lit(body, "}}");
 }
 
-void envelope_render_http_error(int status, const char *message, const struct http_request *request,
-    struct strbuf *body)
+void envelope_render_http_error(
+    int status, const char *message, const struct http_request *request, struct strbuf *body)
 {
     (void)request;
     struct slice code = status == 503 ? SLICE("SERVICE_UNAVAILABLE") : SLICE("HTTP_ERROR");
@@ -32,7 +32,8 @@ void reply_json(struct http_request *request, int status, struct slice extra, co
 {
     if (body->has_overflowed) {
         static const struct slice too_long =
-            SLICE_INIT("{\"success\":false,\"error\":{\"code\":\"INTERNAL_ERROR\",\"message\":\"An unexpected error occurred.\"}}");
+            SLICE_INIT("{\"success\":false,\"error\":{\"code\":\"INTERNAL_ERROR\",\"message\":\"An "
+                       "unexpected error occurred.\"}}");
         http_reply(request, 500, CONTENT_TYPE_JSON, slice_make("", 0), too_long);
         return;
     }
@@ -48,7 +49,8 @@ void reply_error(struct http_request *request, int status, struct slice code, st
     reply_json(request, status, slice_make("", 0), &body);
 }
 
-void reply_field_error(struct http_request *request, struct slice message, struct slice field, struct slice text)
+void reply_field_error(
+    struct http_request *request, struct slice message, struct slice field, struct slice text)
 {
     char memory[REPLY_BODY_MAX];
     struct strbuf body;
@@ -92,7 +94,8 @@ void envelope_not_found(struct http_request *request, void *context)
     strbuf_lit(&message, "Cannot ");
     strbuf_put(&message, request->method_name);
     strbuf_put_char(&message, ' ');
-    strbuf_put(&message, slice_make(request->target.base, request->target.len < 1024 ? request->target.len : 1024));
+    strbuf_put(
+        &message, slice_make(request->target.base, request->target.len < 1024 ? request->target.len : 1024));
     reply_error(request, 404, SLICE("HTTP_ERROR"), strbuf_slice(&message));
 }
 

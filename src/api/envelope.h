@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The JSON envelope of the faces that speak it (flash-sale contract, sections 1 and 9): {"success":true,"data":...}
- * and {"success":false,"error":{"code":...,"message":...}}. Net threads.
+ * The JSON envelope of the faces that speak it (flash-sale contract, sections 1 and 9):
+ * {"success":true,"data":...} and {"success":false,"error":{"code":...,"message":...}}. Net threads.
  */
 #ifndef DOORBUSTER_API_ENVELOPE_H
 #define DOORBUSTER_API_ENVELOPE_H
@@ -18,8 +18,8 @@ enum { REPLY_BODY_MAX = 8192 }; /* bytes; the longest texts are a product name a
 void envelope_error(struct strbuf *body, struct slice code, struct slice message);
 
 /* For struct http_config: every error that the net layer makes itself, as HTTP_ERROR. */
-void envelope_render_http_error(int status, const char *message, const struct http_request *request,
-    struct strbuf *body);
+void envelope_render_http_error(
+    int status, const char *message, const struct http_request *request, struct strbuf *body);
 
 /* For struct http_config: 404 `Cannot GET /path?query`. */
 void envelope_not_found(struct http_request *request, void *context);
@@ -28,7 +28,8 @@ void envelope_not_found(struct http_request *request, void *context);
 void reply_error(struct http_request *request, int status, struct slice code, struct slice message);
 
 /* As reply_error, with fields:{NAME:TEXT} in the error. */
-void reply_field_error(struct http_request *request, struct slice message, struct slice field, struct slice text);
+void reply_field_error(
+    struct http_request *request, struct slice message, struct slice field, struct slice text);
 
 /* 400 HTTP_ERROR "Bad Request Exception": the one answer to every failed validation of a body or query. */
 void reply_bad_request(struct http_request *request);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A face is one wire: the translation between a client's HTTP and the commands of the one domain behind. Adding
- * one means one file with one struct face, and its name in faces[] (face.c). The handlers get the struct net_thread
- * they run on as context.
+ * A face is one wire: the translation between a client's HTTP and the commands of the one domain behind.
+ * Adding one means one file with one struct face, and its name in faces[] (face.c). The handlers get the
+ * struct net_thread they run on as context.
  */
 #ifndef DOORBUSTER_API_FACE_H
 #define DOORBUSTER_API_FACE_H

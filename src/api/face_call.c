@@ -13,15 +13,16 @@ bool is_sku(struct slice text)
         return false;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.base[i];
-        bool is_allowed = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+        bool is_allowed =
+            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
         if (!is_allowed)
             return false;
     }
     return true;
 }
 
-struct face_call *face_call_create(struct http_request *request, struct net_thread *thread, enum command_kind kind,
-    void (*on_done)(struct engine_call *call))
+struct face_call *face_call_create(struct http_request *request, struct net_thread *thread,
+    enum command_kind kind, void (*on_done)(struct engine_call *call))
 {
     struct face_call *face_call = arena_alloc(&request->arena, sizeof *face_call);
     if (face_call == NULL) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flash-sale face, the buyers' half: purchases, the state of a sale, its event stream (flash-sale contract,
- * sections 2.1 to 2.4). The admin's half is flash_sale_admin.c.
+ * The flash-sale face, the buyers' half: purchases, the state of a sale, its event stream (flash-sale
+ * contract, sections 2.1 to 2.4). The admin's half is flash_sale_admin.c.
  *
- * A purchase is checked in the contract's order: body syntax, limiter, X-User-Id, body content, decision. When the latest
- * picture of the sale already says no, the answer comes from the picture and the line is spared; a request with
- * an Idempotency-Key always goes through the line, because its answer may have been given before.
+ * A purchase is checked in the contract's order: body syntax, limiter, X-User-Id, body content, decision.
+ * When the latest picture of the sale already says no, the answer comes from the picture and the line is
+ * spared; a request with an Idempotency-Key always goes through the line, because its answer may have been
+ * given before.
  */
 #include "api/envelope.h"
 #include "api/face.h"
@@ -44,12 +45,14 @@ static void reply_purchase(struct http_request *request, int64_t purchase_id, in
     reply_json(request, 200, slice_make("", 0), &body);
 }
 
-/* --- who buys ---------------------------------------------------------------------------------------------- */
+/* --- who buys --- */
 
-/* The header's value, or the empty slice. */
+/* The header's value; the empty slice when there is none, or two, of which nobody knows who is meant. */
 static struct slice user_header(const struct http_request *request)
 {
     struct slice value;
+    if (http_header_count(request, SLICE("x-user-id")) != 1)
+        return slice_make("", 0);
     return http_header(request, SLICE("x-user-id"), &value) ? slice_trim(value) : slice_make("", 0);
 }
 
@@ -88,7 +91,7 @@ static bool read_user(struct http_request *request, struct slice *user)
     return false;
 }
 
-/* --- POST /api/v1/purchases (2.1) -------------------------------------------------------------------------- */
+/* --- POST /api/v1/purchases (2.1) --- */
 
 static void reply_too_early(struct http_request *request, struct net_thread *thread)
 {
@@ -98,7 +101,8 @@ static void reply_too_early(struct http_request *request, struct net_thread *thr
     struct strbuf extra;
     strbuf_init(&extra, text, sizeof text);
     strbuf_printf(&extra,
-        "Retry-After: %lld\r\nRateLimit-Policy: \"purchase\";q=1;w=%lld\r\nRateLimit: \"purchase\";r=0;t=%lld\r\n",
+        "Retry-After: %lld\r\nRateLimit-Policy: \"purchase\";q=1;w=%lld\r\nRateLimit: "
+        "\"purchase\";r=0;t=%lld\r\n",
         (long long)retry_after_s, (long long)retry_after_s, (long long)retry_after_s);
     char memory[256];
     struct strbuf body;
@@ -108,6 +112,7 @@ static void reply_too_early(struct http_request *request, struct net_thread *thr
         "\"message\":\"Too many requests. Please try again later.\",\"retryAfter\":%lld}}",
         (long long)retry_after_s);
     metrics_count_rate_limited(thread->metrics);
+    request->counted_status = HTTP_NOT_COUNTED;
     reply_json(request, 429, strbuf_slice(&extra), &body);
 }
 
@@ -115,17 +120,34 @@ static void reply_too_early(struct http_request *request, struct net_thread *thr
 static bool read_sku(struct http_request *request, const struct request_body *body, struct slice *sku)
 {
     if (body->kind == BODY_JSON) {
-        return json_member_count(body->json) == 1 && json_text(json_member(body->json, "sku"), sku) && is_sku(*sku);
+        return json_member_count(body->json) == 1 && json_text(json_member(body->json, "sku"), sku) &&
+               is_sku(*sku);
     }
     if (body->kind != BODY_FORM)
         return false;
     struct slice form = body->form;
     struct slice name;
     bool is_malformed = false;
-    bool has_one = http_query_next(&request->arena, &form, &name, sku, &is_malformed) && slice_eq(name, SLICE("sku"));
+    bool has_one =
+        http_query_next(&request->arena, &form, &name, sku, &is_malformed) && slice_eq(name, SLICE("sku"));
     struct slice other;
     bool has_more = http_query_next(&request->arena, &form, &name, &other, &is_malformed);
     return has_one && !has_more && !is_malformed && is_sku(*sku);
+}
+
+/* The usual spelling, {"sku":"..."} as application/json, which takes no parser. */
+static bool read_usual_sku(const struct http_request *request, struct slice *sku)
+{
+    const struct slice head = SLICE("{\"sku\":\"");
+    const struct slice tail = SLICE("\"}");
+    struct slice type;
+    struct slice text = request->body;
+    if (text.len <= head.len + tail.len || !slice_starts_with(text, head) ||
+        !slice_eq(slice_make(text.base + text.len - tail.len, tail.len), tail))
+        return false;
+    *sku = slice_make(text.base + head.len, text.len - head.len - tail.len);
+    return is_sku(*sku) && http_header(request, SLICE("content-type"), &type) &&
+           slice_eq_nocase(type, SLICE("application/json"));
 }
 
 static void on_purchase_done(struct engine_call *call)
@@ -142,8 +164,8 @@ static void on_purchase_done(struct engine_call *call)
 }
 
 /* The decision: from the picture when it says no, else by the line. Takes over the body. */
-static void decide_purchase(struct http_request *request, struct net_thread *thread, struct slice user, struct slice sku,
-    struct request_body *body)
+static void decide_purchase(struct http_request *request, struct net_thread *thread, struct slice user,
+    struct slice sku, struct request_body *body)
 {
     const struct sale_view *view = engine_port_view(thread->port, sku);
     struct slice key;
@@ -155,7 +177,8 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
         reply_result(request, refusal, 0);
         return;
     }
-    /* A parsed body that waited in the line would cost a piece of the heap: only one a thread has memory ready. */
+    /* A parsed body that waited in the line would cost a piece of the heap: only one a thread has memory
+     * ready. */
     sku = arena_copy(&request->arena, sku);
     request_body_fini(body);
     struct face_call *face_call = face_call_create(request, thread, COMMAND_PURCHASE, on_purchase_done);
@@ -170,8 +193,10 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
 static void purchases_post(struct http_request *request, void *context)
 {
     struct net_thread *thread = context;
-    struct request_body body;
-    if (!request_body_read(request, false, &body))
+    struct request_body body = {.kind = BODY_NONE};
+    struct slice sku;
+    bool is_usual = read_usual_sku(request, &sku);
+    if (!is_usual && !request_body_read(request, false, &body))
         return;
     struct slice user = user_header(request);
     if (user.len > 0 && !limits_attempt(thread->app->limits, user, request->arrived_ns / NS_PER_MS)) {
@@ -179,10 +204,9 @@ static void purchases_post(struct http_request *request, void *context)
         reply_too_early(request, thread);
         return;
     }
-    struct slice sku;
     if (!read_user(request, &user)) {
         request_body_fini(&body);
-    } else if (!read_sku(request, &body, &sku)) {
+    } else if (!is_usual && !read_sku(request, &body, &sku)) {
         request_body_fini(&body);
         reply_bad_request(request);
     } else {
@@ -190,7 +214,7 @@ static void purchases_post(struct http_request *request, void *context)
     }
 }
 
-/* --- reads ------------------------------------------------------------------------------------------------- */
+/* --- reads --- */
 
 /* ?sku=SKU, once, and nothing else. *sku is what was sent even when it is no SKU. */
 static bool read_query_sku(struct http_request *request, struct slice *sku)
@@ -249,6 +273,7 @@ static void purchases_get(struct http_request *request, void *context)
     } else if (is_found) {
         reply_purchase(request, row.id, row.purchased_ms);
     } else {
+        request->counted_status = 500; /* as the original counts it: contract, section 2.10 */
         reply_error(request, 404, SLICE("NOT_FOUND"), SLICE("No purchase found for this user."));
     }
 }
@@ -265,7 +290,7 @@ static void reply_stream_error(struct http_request *request, struct slice sku)
             strbuf_put_char(&message, sku.base[i]);
     }
     strbuf_lit(&message, "\". Must be 1-64 alphanumeric characters or hyphens.\n\n");
-    http_reply_close(request, 200, SLICE("text/event-stream"), streams_headers, strbuf_slice(&message));
+    streams_say(request, strbuf_slice(&message));
 }
 
 /* GET /api/v1/sales/events?sku=SKU (2.4, 7) */
@@ -279,8 +304,8 @@ static void events_get(struct http_request *request, void *context)
     }
     struct slice header;
     int64_t last_id = 0;
-    if (!http_header(request, SLICE("last-event-id"), &header) || !slice_to_i64(header, &last_id) || last_id < 0 ||
-        last_id > INT64_MAX / 2)
+    if (!http_header(request, SLICE("last-event-id"), &header) || !slice_to_i64(header, &last_id) ||
+        last_id < 0 || last_id > INT64_MAX / 2)
         last_id = 0;
     streams_open(thread->streams, request, sku, engine_port_view(thread->port, sku), last_id);
 }

@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flash-sale face, the admin's half: products (flash-sale contract, sections 2.5 to 2.8, 3 and 17). Order of checks:
- * body syntax, key, body content, path, decision.
+ * The flash-sale face, the admin's half: products (flash-sale contract, sections 2.5 to 2.8, 3 and 17). Order
+ * of checks: body syntax, key, body content, path, decision.
  */
 #include <sodium.h>
 
 #include "api/envelope.h"
 #include "api/flash_sale_priv.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 /* JavaScript's largest exact integer: beyond it a client could not read back what it sent. */
 static const int64_t INTEGER_MAX = 9007199254740991;
 
-/* --- who may ----------------------------------------------------------------------------------------------- */
+/* Domain and not-found errors count as 500, whatever the wire says: contract, section 2.10. */
+static void count_as_error(struct http_request *request)
+{
+    request->counted_status = 500;
+}
+
+/* --- who may --- */
 
 /* Compares hashes, so that the time tells nothing about the key, not even its length. */
 static bool is_key(struct slice given, struct slice key)
@@ -38,6 +45,7 @@ static bool check_admin(struct http_request *request, const struct net_thread *t
 {
     if (is_admin(request, thread))
         return true;
+    request->counted_status = HTTP_NOT_COUNTED;
     reply_error(request, 401, SLICE("UNAUTHORIZED"), SLICE("Missing or invalid X-Admin-Key header."));
     return false;
 }
@@ -54,29 +62,19 @@ static bool read_path_sku(struct http_request *request, struct slice *sku)
     strbuf_lit(&message, "Invalid SKU: \"");
     strbuf_put(&message, *sku);
     strbuf_lit(&message, "\". Must be 1-64 alphanumeric characters or hyphens.");
+    count_as_error(request);
     reply_error(request, 200, SLICE("INVALID_SKU"), strbuf_slice(&message));
     return false;
 }
 
-/* --- what is asked ----------------------------------------------------------------------------------------- */
-
-/* Length as JavaScript counts it: what lies beyond the basic plane counts twice. */
-static size_t utf16_length(struct slice text)
-{
-    size_t length = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.base[i];
-        length += (c & 0xC0) == 0x80 ? 0 : c >= 0xF0 ? 2 : 1;
-    }
-    return length;
-}
+/* --- what is asked --- */
 
 static bool read_name(const struct json *value, struct product_fields *fields)
 {
     fields->present |= FIELD_NAME;
     if (!json_text(value, &fields->name) || memchr(fields->name.base, '\0', fields->name.len) != NULL)
         return false;
-    size_t length = utf16_length(fields->name);
+    size_t length = utf8_length(fields->name);
     return length >= 1 && length <= PRODUCT_NAME_CHARS_MAX;
 }
 
@@ -166,7 +164,7 @@ static bool read_some(const struct request_body *body, struct product_fields *fi
     return true;
 }
 
-/* --- what is answered -------------------------------------------------------------------------------------- */
+/* --- what is answered --- */
 
 /* "sku":...,"productName":...,"initialStock":... */
 static void put_product_head(struct strbuf *body, const struct sale_view *view)
@@ -203,6 +201,7 @@ static void reply_unknown_product(struct http_request *request, struct slice sku
     strbuf_lit(&message, "Product with SKU '");
     strbuf_put(&message, sku);
     strbuf_lit(&message, "' not found");
+    count_as_error(request);
     reply_error(request, 404, SLICE("NOT_FOUND"), strbuf_slice(&message));
 }
 
@@ -234,7 +233,9 @@ static void reply_not_modifiable(struct http_request *request, struct slice sku,
     char more[256];
     struct strbuf text;
     strbuf_init(&text, more, sizeof more);
-    strbuf_printf(&text, "Sale must be in UPCOMING state, currently %.*s", SLICE_ARGS(sale_state_name(state)));
+    strbuf_printf(
+        &text, "Sale must be in UPCOMING state, currently %.*s", SLICE_ARGS(sale_state_name(state)));
+    count_as_error(request);
     reply_field_error(request, strbuf_slice(&message), SLICE("state"), strbuf_slice(&text));
 }
 
@@ -302,7 +303,8 @@ static void on_product_done(struct engine_call *call)
     struct face_call *face_call = CONTAINER_OF(call, struct face_call, call);
     struct http_request *request = face_call->request;
     const struct command *command = &call->command;
-    struct request_body body = face_call->body; /* the request's memory goes with the reply, the body's does not */
+    struct request_body body =
+        face_call->body; /* the request's memory goes with the reply, the body's does not */
     switch (command->outcome.result) {
     case RESULT_OK:
         reply_ok(face_call);
@@ -317,16 +319,17 @@ static void on_product_done(struct engine_call *call)
         reply_not_modifiable(request, command->sku, SALE_ENDED);
         break;
     default:
+        count_as_error(request);
         reply_result(request, command->outcome.result, call->retry_after_s);
     }
     request_body_fini(&body);
 }
 
-/* --- routes ------------------------------------------------------------------------------------------------ */
+/* --- routes --- */
 
 /* The steps that all changing routes share, up to the body's content. NULL: the request has been answered. */
-static struct face_call *begin(struct http_request *request, struct net_thread *thread, enum command_kind kind,
-    bool is_body_optional)
+static struct face_call *begin(
+    struct http_request *request, struct net_thread *thread, enum command_kind kind, bool is_body_optional)
 {
     struct request_body body;
     if (!request_body_read(request, is_body_optional, &body))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of the flash-sale face share: flash_sale.c (buyers) and flash_sale_admin.c (products). */
+/* What the two halves of the flash-sale face share: flash_sale.c (buyers) and flash_sale_admin.c (products).
+ */
 #ifndef DOORBUSTER_API_FLASH_SALE_PRIV_H
 #define DOORBUSTER_API_FLASH_SALE_PRIV_H
 
@@ -18,8 +19,8 @@ struct face_call {
 bool is_sku(struct slice text);
 
 /* In the request's arena; NULL when that is full, and then the request has been answered with 500. */
-struct face_call *face_call_create(struct http_request *request, struct net_thread *thread, enum command_kind kind,
-    void (*on_done)(struct engine_call *call));
+struct face_call *face_call_create(struct http_request *request, struct net_thread *thread,
+    enum command_kind kind, void (*on_done)(struct engine_call *call));
 
 /* Sends the command to the line; when it is refused at the door the request is answered at once. */
 void face_call_push(struct face_call *face_call);
@@ -28,8 +29,8 @@ void face_call_push(struct face_call *face_call);
 void face_call_fini(struct face_call *face_call);
 
 /*
- * Fills command.idempotency from the request's Idempotency-Key, if it has one; its scope is `kind` and `owner` joined.
- * False: the request has been answered with 400 and is gone; the call is finished.
+ * Fills command.idempotency from the request's Idempotency-Key, if it has one; its scope is `kind` and
+ * `owner` joined. False: the request has been answered with 400 and is gone; the call is finished.
  */
 MUST_CHECK bool face_call_read_key(struct face_call *face_call, struct slice kind, struct slice owner);
 

@@ -10,7 +10,8 @@
 
 enum {
     STRIPE_COUNT = 64,
-    ROWS_PER_STRIPE = 1024, /* 64 * 1,024 * 8 = half a million users an interval in 8 MiB, touched as needed */
+    ROWS_PER_STRIPE =
+        1024, /* 64 * 1,024 * 8 = half a million users an interval in 8 MiB, touched as needed */
 };
 
 struct stripe {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The limiter of attempts per user, shared by all net threads of this server. It is asked before the line, so that
- * a hammering user costs nothing there. Any thread; one short lock of 64.
+ * The limiter of attempts per user, shared by all net threads of this server. It is asked before the line, so
+ * that a hammering user costs nothing there. Any thread; one short lock of 64.
  */
 #ifndef DOORBUSTER_API_LIMITS_H
 #define DOORBUSTER_API_LIMITS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counters are single-writer: a relaxed load, an addition and a relaxed store, no locked instruction on the way of a
- * request. A scrape adds up the net threads.
+ * Counters are single-writer: a relaxed load, an addition and a relaxed store, no locked instruction on the
+ * way of a request. A scrape adds up the net threads.
  */
 #include "api/metrics.h"
 
@@ -14,7 +14,8 @@
 #include "base/clock.h"
 
 static const double duration_bounds_s[] = {.005, .01, .025, .05, .1, .25, .5, 1};
-static const int statuses[] = {200, 201, 202, 204, 400, 401, 402, 404, 405, 408, 409, 413, 415, 417, 422, 429, 431, 500, 503};
+static const int statuses[] = {
+    200, 201, 202, 204, 400, 401, 402, 404, 405, 408, 409, 413, 415, 417, 422, 429, 431, 500, 503};
 
 enum {
     BOUND_COUNT = sizeof duration_bounds_s / sizeof duration_bounds_s[0],
@@ -23,10 +24,14 @@ enum {
     METHOD_COUNT = METHOD_OTHER + 1,
 };
 
-/* Answers of one route with one status. */
+/*
+ * Answers of one route with one status. The http_ series count as the original did, some answers under
+ * another status and some not at all (contract, section 2.10); doorbuster_answers_total counts what was sent.
+ */
 struct cell {
     atomic_uint_fast64_t buckets[BOUND_COUNT + 1]; /* not cumulative; the last is above all bounds */
     atomic_uint_fast64_t sum_ns;
+    atomic_uint_fast64_t sent;
 };
 
 struct metrics {
@@ -35,8 +40,8 @@ struct metrics {
     atomic_uint_fast64_t results[RESULT_ROW_MAX]; /* by row of result.def */
     atomic_uint_fast64_t rate_limited;
     atomic_size_t streams;
-    /* route_count rows for the routes, then one a method for what no route matched; STATUS_COUNT + 1 cells each,
-     * the last for a status that is not in the table. */
+    /* route_count rows for the routes, then one a method for what no route matched; STATUS_COUNT + 1 cells
+     * each, the last for a status that is not in the table. */
     struct cell cells[];
 };
 
@@ -80,12 +85,16 @@ static size_t status_index(int status)
     return i;
 }
 
-void metrics_count_answer(struct metrics *metrics, const struct http_request *request, int status,
-    int64_t duration_ns)
+void metrics_count_answer(
+    struct metrics *metrics, const struct http_request *request, int status, int64_t duration_ns)
 {
     size_t row = request->route != NULL ? (size_t)(request->route - metrics->routes)
                                         : metrics->route_count + (size_t)request->method;
-    struct cell *cell = &metrics->cells[row * (STATUS_COUNT + 1) + status_index(status)];
+    struct cell *cells = &metrics->cells[row * (STATUS_COUNT + 1)];
+    add(&cells[status_index(status)].sent, 1);
+    if (request->counted_status == HTTP_NOT_COUNTED)
+        return;
+    struct cell *cell = &cells[status_index(request->counted_status == 0 ? status : request->counted_status)];
     size_t bucket = 0;
     while (bucket < BOUND_COUNT && (double)duration_ns > duration_bounds_s[bucket] * 1e9)
         bucket++;
@@ -112,7 +121,7 @@ void metrics_set_streams(struct metrics *metrics, size_t count)
     atomic_store_explicit(&metrics->streams, count, memory_order_relaxed);
 }
 
-/* --- rendering --------------------------------------------------------------------------------------------- */
+/* --- rendering --- */
 
 static void put_head(struct strbuf *text, const char *name, const char *type, const char *help)
 {
@@ -129,6 +138,7 @@ static void put_value(struct strbuf *text, const char *name, const char *type, c
 struct total {
     uint64_t buckets[BOUND_COUNT + 1];
     uint64_t count;
+    uint64_t sent;
     double sum_s;
 };
 
@@ -142,6 +152,7 @@ static struct total add_up(const struct app *app, size_t index)
             total.count += read_counter(&cell->buckets[b]);
         }
         total.sum_s += (double)read_counter(&cell->sum_ns) / 1e9;
+        total.sent += read_counter(&cell->sent);
     }
     return total;
 }
@@ -169,39 +180,58 @@ static void put_histogram(struct strbuf *text, const char *labels, const struct 
             (unsigned long long)below);
     }
     strbuf_printf(text, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.9f\n%s_count{%s} %llu\n", name, labels,
-        (unsigned long long)total->count, name, labels, total->sum_s, name, labels, (unsigned long long)total->count);
+        (unsigned long long)total->count, name, labels, total->sum_s, name, labels,
+        (unsigned long long)total->count);
 }
 
-enum http_series { SERIES_REQUESTS, SERIES_ERRORS, SERIES_DURATION };
+enum http_series { SERIES_REQUESTS, SERIES_ERRORS, SERIES_DURATION, SERIES_ANSWERS };
+
+static void put_http_cell(
+    struct strbuf *text, enum http_series series, const char *labels, const struct total *total)
+{
+    static const char *const names[] = {
+        [SERIES_REQUESTS] = "http_requests_total",
+        [SERIES_ERRORS] = "http_errors_total",
+        [SERIES_ANSWERS] = "doorbuster_answers_total",
+    };
+    uint64_t count = series == SERIES_ANSWERS ? total->sent : total->count;
+    if (count == 0)
+        return;
+    if (series == SERIES_DURATION)
+        put_histogram(text, labels, total);
+    else
+        strbuf_printf(text, "%s{%s} %llu\n", names[series], labels, (unsigned long long)count);
+}
 
 static void put_http_series(const struct app *app, struct strbuf *text, enum http_series series)
 {
     const struct metrics *first = app->net_threads[0]->metrics;
     for (size_t row = 0; row < row_count(first); row++) {
         for (size_t status = 0; status <= STATUS_COUNT; status++) {
-            struct total total = add_up(app, row * (STATUS_COUNT + 1) + status);
             bool is_error = status == STATUS_COUNT || statuses[status] >= 400;
-            if (total.count == 0 || (series == SERIES_ERRORS && !is_error))
+            if (series == SERIES_ERRORS && !is_error)
                 continue;
+            struct total total = add_up(app, row * (STATUS_COUNT + 1) + status);
             char labels[256];
             format_labels(first, row, status, labels, sizeof labels);
-            if (series == SERIES_DURATION)
-                put_histogram(text, labels, &total);
-            else
-                strbuf_printf(text, "%s{%s} %llu\n", series == SERIES_ERRORS ? "http_errors_total" : "http_requests_total",
-                    labels, (unsigned long long)total.count);
+            put_http_cell(text, series, labels, &total);
         }
     }
 }
 
 static void put_http(const struct app *app, struct strbuf *text)
 {
-    put_head(text, "http_requests_total", "counter", "Answered requests.");
+    put_head(text, "http_requests_total", "counter",
+        "Requests, as the original counts them: none refused with 401 or 429, domain errors as 500.");
     put_http_series(app, text, SERIES_REQUESTS);
-    put_head(text, "http_errors_total", "counter", "Answered requests with a status of 400 or above.");
+    put_head(
+        text, "http_errors_total", "counter", "Those of http_requests_total with a status of 400 or above.");
     put_http_series(app, text, SERIES_ERRORS);
-    put_head(text, "http_request_duration_seconds", "histogram", "Time from a request's last byte to its answer.");
+    put_head(
+        text, "http_request_duration_seconds", "histogram", "Time from a request's last byte to its answer.");
     put_http_series(app, text, SERIES_DURATION);
+    put_head(text, "doorbuster_answers_total", "counter", "Answers by the status that was sent.");
+    put_http_series(app, text, SERIES_ANSWERS);
 }
 
 static void put_purchases(const struct app *app, struct strbuf *text)
@@ -222,7 +252,8 @@ static void put_purchases(const struct app *app, struct strbuf *text)
         limited += read_counter(&app->net_threads[w]->metrics->rate_limited);
         streams += atomic_load_explicit(&app->net_threads[w]->metrics->streams, memory_order_relaxed);
     }
-    strbuf_printf(text, "purchase_outcomes_total{outcome=\"RATE_LIMIT_EXCEEDED\"} %llu\n", (unsigned long long)limited);
+    strbuf_printf(
+        text, "purchase_outcomes_total{outcome=\"RATE_LIMIT_EXCEEDED\"} %llu\n", (unsigned long long)limited);
     put_value(text, "sse_connections_active", "gauge", "Open event streams.", (double)streams);
     put_value(text, "reconciliation_mismatches_total", "counter",
         "Purchases found in one place and not in another; there is one place, so always 0.", 0);
@@ -235,35 +266,42 @@ static void put_commit_times(const struct engine_stats *stats, struct strbuf *te
     uint64_t below = 0;
     for (int b = 0; b < ENGINE_COMMIT_BUCKET_COUNT; b++) {
         below += stats->commit_seconds_bucket[b];
-        strbuf_printf(text, "%s_bucket{le=\"%g\"} %llu\n", name, engine_commit_bounds_s[b], (unsigned long long)below);
+        strbuf_printf(
+            text, "%s_bucket{le=\"%g\"} %llu\n", name, engine_commit_bounds_s[b], (unsigned long long)below);
     }
     below += stats->commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT];
-    strbuf_printf(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n", name, (unsigned long long)below, name,
-        (double)stats->commit_ns_total / 1e9, name, (unsigned long long)below);
+    strbuf_printf(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n", name,
+        (unsigned long long)below, name, (double)stats->commit_ns_total / 1e9, name,
+        (unsigned long long)below);
 }
 
 static void put_engine(const struct app *app, struct strbuf *text)
 {
     struct engine_stats stats;
     engine_stats(app->engine, &stats);
-    put_value(text, "doorbuster_commands_total", "counter", "Commands decided by the engine.", (double)stats.commands_total);
-    put_value(text, "doorbuster_batches_total", "counter", "Batches committed to the store.", (double)stats.batches_total);
+    put_value(text, "doorbuster_commands_total", "counter", "Commands decided by the engine.",
+        (double)stats.commands_total);
+    put_value(text, "doorbuster_batches_total", "counter", "Batches committed to the store.",
+        (double)stats.batches_total);
     put_value(text, "doorbuster_commits_failed_total", "counter", "Commits that failed and were rolled back.",
         (double)stats.commits_failed_total);
     put_head(text, "doorbuster_refused_total", "counter", "Commands refused at the door with 503.");
     strbuf_printf(text,
-        "doorbuster_refused_total{reason=\"line_full\"} %llu\ndoorbuster_refused_total{reason=\"deadline\"} %llu\n"
+        "doorbuster_refused_total{reason=\"line_full\"} %llu\ndoorbuster_refused_total{reason=\"deadline\"} "
+        "%llu\n"
         "doorbuster_refused_total{reason=\"not_serving\"} %llu\n",
         (unsigned long long)stats.refused_full_total, (unsigned long long)stats.refused_late_total,
         (unsigned long long)stats.refused_state_total);
     put_commit_times(&stats, text);
-    put_value(text, "doorbuster_line_commands", "gauge", "Commands waiting in the line.", (double)stats.line_depth);
-    put_value(text, "doorbuster_expected_wait_seconds", "gauge", "How long a command that comes now will wait.",
-        (double)stats.expected_wait_ns / 1e9);
+    put_value(
+        text, "doorbuster_line_commands", "gauge", "Commands waiting in the line.", (double)stats.line_depth);
+    put_value(text, "doorbuster_expected_wait_seconds", "gauge",
+        "How long a command that comes now will wait.", (double)stats.expected_wait_ns / 1e9);
     put_value(text, "doorbuster_products", "gauge", "Products in the store.", (double)stats.product_count);
     put_head(text, "doorbuster_engine_state", "gauge", "1 for the state that the engine is in.");
     for (int state = ENGINE_SERVING; state <= ENGINE_STOPPING; state++)
-        strbuf_printf(text, "doorbuster_engine_state{state=\"%s\"} %d\n", engine_state_name((enum engine_state)state),
+        strbuf_printf(text, "doorbuster_engine_state{state=\"%s\"} %d\n",
+            engine_state_name((enum engine_state)state),
             engine_state(app->engine) == (enum engine_state)state);
 }
 
@@ -279,14 +317,16 @@ static void put_connections(const struct app *app, struct strbuf *text)
         sum.timeouts += one.timeouts;
         sum.connection_count += one.connection_count;
     }
-    put_value(text, "doorbuster_connections", "gauge", "Open client connections.", (double)sum.connection_count);
+    put_value(
+        text, "doorbuster_connections", "gauge", "Open client connections.", (double)sum.connection_count);
     put_value(text, "doorbuster_connections_accepted_total", "counter", "Accepted connections.",
         (double)sum.connections_accepted);
     put_value(text, "doorbuster_connections_refused_total", "counter", "Connections beyond the limit.",
         (double)sum.connections_refused);
     put_value(text, "doorbuster_requests_malformed_total", "counter", "Requests that were no HTTP.",
         (double)sum.requests_malformed);
-    put_value(text, "doorbuster_connection_timeouts_total", "counter", "Connections cut by a deadline.", (double)sum.timeouts);
+    put_value(text, "doorbuster_connection_timeouts_total", "counter", "Connections cut by a deadline.",
+        (double)sum.timeouts);
 }
 
 /* Resident memory in bytes; 0 when the system does not tell. */
@@ -307,14 +347,15 @@ static void put_process(const struct app *app, struct strbuf *text)
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     double cpu_s = (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-        (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     double up_s = (double)(clock_mono_ns() - app->started_ns) / 1e9;
     put_value(text, "flashsale_process_cpu_seconds_total", "counter", "CPU time used.", cpu_s);
     put_value(text, "flashsale_process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
     put_value(text, "flashsale_process_start_time_seconds", "gauge", "Start of the process since the epoch.",
         (double)clock_wall_ms() / 1e3 - up_s);
     put_head(text, "doorbuster_build_info", "gauge", "Always 1; the labels tell the build.");
-    strbuf_printf(text, "doorbuster_build_info{version=\"%s\",store=\"%s\"} 1\n", DOORBUSTER_VERSION, app->store->kind);
+    strbuf_printf(
+        text, "doorbuster_build_info{version=\"%s\",store=\"%s\"} 1\n", DOORBUSTER_VERSION, app->store->kind);
 }
 
 void metrics_render(const struct app *app, struct strbuf *text)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a net thread counts, and how it is shown to Prometheus (text format 0.0.4; flash-sale contract, section
- * 2.10, and our own doorbuster_ series). Each struct metrics is written by one thread and read by any.
+ * What a net thread counts, and how it is shown to Prometheus (text format 0.0.4; flash-sale contract,
+ * section 2.10, and our own doorbuster_ series). Each struct metrics is written by one thread and read by
+ * any.
  */
 #ifndef DOORBUSTER_API_METRICS_H
 #define DOORBUSTER_API_METRICS_H
@@ -19,8 +20,8 @@ struct metrics *metrics_create(const struct http_route *routes, size_t route_cou
 void metrics_destroy(struct metrics *metrics);
 
 /* For struct http_config.on_answered. */
-void metrics_count_answer(struct metrics *metrics, const struct http_request *request, int status,
-    int64_t duration_ns);
+void metrics_count_answer(
+    struct metrics *metrics, const struct http_request *request, int status, int64_t duration_ns);
 
 /* What a purchase came to. */
 void metrics_count_result(struct metrics *metrics, enum result result);

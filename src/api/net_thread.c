@@ -13,7 +13,7 @@
 
 enum { ADOPTED_SIZE_FIRST = 64 };
 
-/* --- what the loop calls ----------------------------------------------------------------------------------- */
+/* --- what the loop calls --- */
 
 static void on_engine_wake(void *context)
 {
@@ -88,7 +88,7 @@ static void on_wake(uv_async_t *wake)
     serve_requests_of_others(thread);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 /* The routes of all faces, with this thread as context. */
 static bool gather_routes(struct net_thread *thread)
@@ -143,7 +143,8 @@ enum err net_thread_create(struct app *app, size_t index, struct net_thread **ou
     struct net_thread *thread = calloc(1, sizeof *thread);
     if (thread == NULL || uv_loop_init(&thread->loop) != 0) {
         free(thread);
-        return error_set(error, ERR_MEMORY, "cannot make net thread %zu; raise the limit of open files", index);
+        return error_set(
+            error, ERR_MEMORY, "cannot make net thread %zu; raise the limit of open files", index);
     }
     thread->app = app;
     thread->index = index;
@@ -197,7 +198,8 @@ void net_thread_adopt(struct net_thread *thread, int fd)
         close(fd);
 }
 
-void net_thread_drain(struct net_thread *thread, void (*drained)(struct net_thread *thread, void *context), void *context)
+void net_thread_drain(
+    struct net_thread *thread, void (*drained)(struct net_thread *thread, void *context), void *context)
 {
     pthread_mutex_lock(&thread->lock);
     thread->on_drained = drained;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A net thread: one event loop with its HTTP server, its port to the engine, its reader of the store, its event
- * streams and its counters. struct app is what all of them share. Everything a request needs on its way is reached
- * from here.
+ * A net thread: one event loop with its HTTP server, its port to the engine, its reader of the store, its
+ * event streams and its counters. struct app is what all of them share. Everything a request needs on its way
+ * is reached from here.
  */
 #ifndef DOORBUSTER_API_NET_THREAD_H
 #define DOORBUSTER_API_NET_THREAD_H
@@ -20,11 +20,11 @@ struct metrics;
 struct streams;
 
 struct app_config {
-    struct http_config http;       /* limits and deadlines; routes and callbacks are filled in by the thread */
+    struct http_config http; /* limits and deadlines; routes and callbacks are filled in by the thread */
     struct slice admin_key;
-    bool trusts_loopback;          /* admin routes need no key from 127.0.0.0/8 and ::1 */
+    bool trusts_loopback; /* admin routes need no key from 127.0.0.0/8 and ::1 */
     bool says_sold_out;
-    int64_t answer_deadline_ms;    /* a command that cannot be answered within is refused at once */
+    int64_t answer_deadline_ms; /* a command that cannot be answered within is refused at once */
     int64_t sse_heartbeat_ms;
 };
 
@@ -35,7 +35,7 @@ struct app {
     struct store *store;
     struct limits *limits;
     int64_t started_ns;
-    atomic_bool is_draining;       /* a shutdown has begun: /readyz says so first */
+    atomic_bool is_draining; /* a shutdown has begun: /readyz says so first */
     struct net_thread **net_threads;
     size_t net_thread_count;
 };
@@ -46,7 +46,7 @@ struct net_thread {
     pthread_t handle;
     bool is_started;
     uv_loop_t loop;
-    uv_async_t wake;               /* the engine or another thread left something */
+    uv_async_t wake; /* the engine or another thread left something */
     struct http_server *server;
     struct http_route *routes;
     size_t route_count;
@@ -66,7 +66,8 @@ struct net_thread {
 };
 
 /* Before engine_start. ERR_MEMORY, or what the store says when it cannot be read. */
-MUST_CHECK enum err net_thread_create(struct app *app, size_t index, struct net_thread **thread, struct error *error);
+MUST_CHECK enum err net_thread_create(
+    struct app *app, size_t index, struct net_thread **thread, struct error *error);
 
 /* Runs its loop on a new thread until net_thread_stop. */
 MUST_CHECK enum err net_thread_start(struct net_thread *thread, struct error *error);
@@ -74,10 +75,13 @@ MUST_CHECK enum err net_thread_start(struct net_thread *thread, struct error *er
 /* Gives it a connected socket. Any thread. */
 void net_thread_adopt(struct net_thread *thread, int fd);
 
-/* Finishes the requests under way; on_drained is called on the thread's thread when all connections have gone. */
-void net_thread_drain(struct net_thread *thread, void (*on_drained)(struct net_thread *thread, void *context), void *context);
+/* Finishes the requests under way; on_drained is called on the thread's thread when all connections have
+ * gone. */
+void net_thread_drain(
+    struct net_thread *thread, void (*on_drained)(struct net_thread *thread, void *context), void *context);
 
-/* Ends the loop at once, whatever is open, and waits for the thread if there is one. The engine must not run. */
+/* Ends the loop at once, whatever is open, and waits for the thread if there is one. The engine must not run.
+ */
 void net_thread_stop(struct net_thread *thread);
 
 /* Stopped. */

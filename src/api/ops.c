@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operator's face: /livez (the process answers), /readyz (send it traffic), /health (flash-sale contract 2.9)
- * and /metrics (2.10). No key is asked for: they tell nothing about buyers.
+ * The operator's face: /livez (the process answers), /readyz (send it traffic), /health (flash-sale
+ * contract 2.9) and /metrics (2.10). No key is asked for: they tell nothing about buyers.
  */
 #include "api/envelope.h"
 #include "api/face.h"
@@ -39,7 +39,8 @@ static void put_verbose(const struct app *app, struct strbuf *body)
     struct error error;
     engine_stats(app->engine, &stats);
     engine_last_error(app->engine, &error);
-    strbuf_printf(body, ",\"engine\":\"%s\",\"store\":\"%s\",\"lineDepth\":%zu,\"expectedWaitMs\":%lld,\"lastError\":",
+    strbuf_printf(body,
+        ",\"engine\":\"%s\",\"store\":\"%s\",\"lineDepth\":%zu,\"expectedWaitMs\":%lld,\"lastError\":",
         engine_state_name(engine_state(app->engine)), app->store->kind, stats.line_depth,
         (long long)(stats.expected_wait_ns / 1000000));
     if (error.code == ERR_NONE)
@@ -63,11 +64,12 @@ static void readyz_get(struct http_request *request, void *context)
     if (slice_starts_with(request->query, SLICE("verbose")))
         put_verbose(thread->app, &body);
     strbuf_put_char(&body, '}');
-    reply_json(request, reason == NULL ? 200 : 503, reason == NULL ? slice_make("", 0) : SLICE("Retry-After: 1\r\n"),
-        &body);
+    reply_json(request, reason == NULL ? 200 : 503,
+        reason == NULL ? slice_make("", 0) : SLICE("Retry-After: 1\r\n"), &body);
 }
 
-/* The stores of the original are not configured here, which its contract counts as fine; ours is told beside. */
+/* The stores of the original are not configured here, which its contract counts as fine; how ours is, the
+ * status says. */
 static void health_get(struct http_request *request, void *context)
 {
     const struct net_thread *thread = context;
@@ -80,10 +82,8 @@ static void health_get(struct http_request *request, void *context)
     strbuf_printf(&body,
         "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{"
         "\"redis\":{\"status\":\"not_configured\",\"latencyMs\":0},"
-        "\"postgresql\":{\"status\":\"not_configured\",\"latencyMs\":0},"
-        "\"%s\":{\"status\":\"%s\",\"latencyMs\":0}}}}",
-        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / 1000000000), app->store->kind,
-        is_up ? "up" : "down");
+        "\"postgresql\":{\"status\":\"not_configured\",\"latencyMs\":0}}}}",
+        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / 1000000000));
     reply_json(request, is_up ? 200 : 503, slice_make("", 0), &body);
 }
 
@@ -96,8 +96,8 @@ static void metrics_get(struct http_request *request, void *context)
     if (text.has_overflowed)
         reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
     else
-        http_reply(request, 200, SLICE("text/plain; version=0.0.4; charset=utf-8"), SLICE("Cache-Control: no-store\r\n"),
-            strbuf_slice(&text));
+        http_reply(request, 200, SLICE("text/plain; version=0.0.4; charset=utf-8"),
+            SLICE("Cache-Control: no-store\r\n"), strbuf_slice(&text));
     strbuf_fini(&text);
 }
 

@@ -10,9 +10,9 @@
 #include "base/map.h"
 
 enum {
-    ROUND_INTERVAL_MS = 100,  /* at most ten a second */
-    LISTENERS_PER_TURN = 64,  /* about 0.2 ms of writing between two turns of the loop */
-    TICK_MS = 20,             /* how late a round or heartbeat may be */
+    ROUND_INTERVAL_MS = 100, /* at most ten a second */
+    LISTENERS_PER_TURN = 16, /* about 0.1 ms of writing between two turns of the loop */
+    TICK_MS = 20,            /* how late a round or heartbeat may be */
     MESSAGE_MAX = 4096,
     NS_PER_MS = 1000000,
 };
@@ -26,9 +26,9 @@ struct channel {
     enum sale_state state; /* the latest picture */
     enum end_reason end_reason;
     int64_t stock;
-    int64_t round_at_ns;   /* no round for a change of stock before this */
+    int64_t round_at_ns; /* no round for a change of stock before this */
     bool is_round_wanted;
-    struct list node;      /* on streams.channels */
+    struct list node; /* on streams.channels */
 };
 
 struct listener {
@@ -40,8 +40,8 @@ struct listener {
     int64_t told_stock;
     int64_t told_at_ns;
     struct list in_channel;
-    struct list due;       /* on streams.due while a round has to come by */
-    struct list by_age;    /* on streams.by_age, the longest silent one first */
+    struct list due;    /* on streams.due while a round has to come by */
+    struct list by_age; /* on streams.by_age, the longest silent one first */
 };
 
 struct streams {
@@ -52,8 +52,8 @@ struct streams {
     struct list due;
     struct list by_age;
     size_t count;
-    uv_timer_t timer;      /* runs while there are listeners */
-    uv_idle_t idle;        /* keeps the loop turning while a round is unfinished */
+    uv_timer_t timer; /* runs while there are listeners */
+    uv_idle_t idle;   /* keeps the loop turning while a round is unfinished */
 };
 
 void put_sale(struct strbuf *body, struct slice sku, const struct sale_view *view)
@@ -79,7 +79,7 @@ void put_sale(struct strbuf *body, struct slice sku, const struct sale_view *vie
     strbuf_lit(body, "\"}");
 }
 
-/* --- channels ---------------------------------------------------------------------------------------------- */
+/* --- channels --- */
 
 static bool channel_has_sku(const void *value, const void *key)
 {
@@ -130,7 +130,7 @@ static void channel_put(struct streams *streams, struct channel *channel)
     free(channel);
 }
 
-/* --- telling a listener ------------------------------------------------------------------------------------ */
+/* --- telling a listener --- */
 
 static void put_event_head(struct strbuf *message, struct listener *listener)
 {
@@ -195,7 +195,7 @@ static void tell(struct listener *listener)
         send_to(listener, strbuf_slice(&message));
 }
 
-/* --- rounds ------------------------------------------------------------------------------------------------ */
+/* --- rounds --- */
 
 static void on_idle(uv_idle_t *idle)
 {
@@ -215,7 +215,7 @@ static void start_round(struct streams *streams, struct channel *channel, int64_
 {
     channel->is_round_wanted = false;
     channel->round_at_ns = now_ns + (int64_t)ROUND_INTERVAL_MS * NS_PER_MS;
-    LIST_FOR_EACH(node, &channel->listeners) {
+    LIST_FOR_EACH (node, &channel->listeners) {
         struct listener *listener = CONTAINER_OF(node, struct listener, in_channel);
         list_remove(&listener->due);
         list_append(&streams->due, &listener->due);
@@ -246,7 +246,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct streams *streams = timer->data;
     int64_t now_ns = clock_mono_ns();
-    LIST_FOR_EACH(node, &streams->channels) {
+    LIST_FOR_EACH (node, &streams->channels) {
         struct channel *channel = CONTAINER_OF(node, struct channel, node);
         if (channel->is_round_wanted && now_ns >= channel->round_at_ns)
             start_round(streams, channel, now_ns);
@@ -264,7 +264,7 @@ void streams_on_view(struct streams *streams, const struct sale_view *now)
     channel_show(channel, now);
     if (channel->state == SALE_UPCOMING) {
         /* Made, changed or removed by the admin: the contract wants silence. */
-        LIST_FOR_EACH(node, &channel->listeners)
+        LIST_FOR_EACH (node, &channel->listeners)
             mark_told(CONTAINER_OF(node, struct listener, in_channel));
         return;
     }
@@ -275,7 +275,7 @@ void streams_on_view(struct streams *streams, const struct sale_view *now)
         channel->is_round_wanted = true;
 }
 
-/* --- listeners --------------------------------------------------------------------------------------------- */
+/* --- listeners --- */
 
 static void on_ready(struct http_stream *stream, void *context)
 {
@@ -299,8 +299,8 @@ static void on_closed(struct http_stream *stream, void *context)
         uv_timer_stop(&streams->timer);
 }
 
-static struct listener *listener_create(struct streams *streams, struct slice sku, const struct sale_view *view,
-    int64_t last_id)
+static struct listener *listener_create(
+    struct streams *streams, struct slice sku, const struct sale_view *view, int64_t last_id)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     struct channel *channel = listener == NULL ? NULL : channel_take(streams, sku, view);
@@ -323,7 +323,8 @@ static struct listener *listener_create(struct streams *streams, struct slice sk
     return listener;
 }
 
-const struct slice streams_headers =
+/* What stands beside the content type (section 7). */
+static const struct slice stream_headers =
     SLICE_INIT("Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0, no-transform\r\n"
                "Pragma: no-cache\r\nExpire: 0\r\nX-Accel-Buffering: no\r\nConnection: keep-alive\r\n");
 
@@ -345,14 +346,31 @@ void streams_open(struct streams *streams, struct http_request *request, struct 
     put_sale(&message, sku, view);
     strbuf_lit(&message, "}\n\n");
     struct http_stream_events events = {.on_ready = on_ready, .on_closed = on_closed, .context = listener};
-    listener->stream = http_stream_open(request, SLICE("text/event-stream"), streams_headers, events);
+    listener->stream = http_stream_open(request, SLICE("text/event-stream"), stream_headers, events);
     if (listener->stream == NULL)
         on_closed(NULL, listener);
     else
         send_to(listener, strbuf_slice(&message));
 }
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+static void ignore(struct http_stream *stream, void *context)
+{
+    (void)stream;
+    (void)context;
+}
+
+void streams_say(struct http_request *request, struct slice text)
+{
+    struct http_stream_events events = {.on_ready = ignore, .on_closed = ignore};
+    struct http_stream *stream =
+        http_stream_open(request, SLICE("text/event-stream"), stream_headers, events);
+    if (stream == NULL)
+        return;
+    http_stream_write(stream, text);
+    http_stream_end(stream);
+}
+
+/* --- life --- */
 
 struct streams *streams_create(uv_loop_t *loop, int64_t heartbeat_ms)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Live pictures of a sale as Server-Sent Events (flash-sale contract, sections 7 and 17): one struct streams a
- * net thread, told by the engine of every change.
+ * Live pictures of a sale as Server-Sent Events (flash-sale contract, sections 7 and 17): one struct streams
+ * a net thread, told by the engine of every change.
  *
- * A listener remembers the stock and the state that it was last told; a round tells everybody whose memory differs
- * from the present picture. So changes that come faster than rounds, or faster than a slow client reads, melt
- * into the latest one, which is always told. A sale has at most ten rounds a second, but a change of state
- * starts one at once. Rounds are served a few listeners a loop turn, so that thousands of them do not hold up
- * buyers.
+ * A listener remembers the stock and the state that it was last told; a round tells everybody whose memory
+ * differs from the present picture. So changes that come faster than rounds, or faster than a slow client
+ * reads, melt into the latest one, which is always told. A sale has at most ten rounds a second, but a change
+ * of state starts one at once. Rounds are served a few listeners a loop turn, so that thousands of them do
+ * not hold up buyers.
  */
 #ifndef DOORBUSTER_API_STREAMS_H
 #define DOORBUSTER_API_STREAMS_H
@@ -20,14 +20,14 @@ struct streams;
 /* NULL when memory is out. */
 struct streams *streams_create(uv_loop_t *loop, int64_t heartbeat_ms);
 
-/* Stops its timers; all streams must have been closed by the HTTP server. Run the loop until it has no handles,
- * then streams_destroy. */
+/* Stops its timers; all streams must have been closed by the HTTP server. Run the loop until it has no
+ * handles, then streams_destroy. */
 void streams_close(struct streams *streams);
 void streams_destroy(struct streams *streams);
 
 /*
- * Answers the request with the event stream of that sale; view NULL: there is no such product yet. `last_id` is the
- * client's Last-Event-ID, 0 for none: ids go on after it.
+ * Answers the request with the event stream of that sale; view NULL: there is no such product yet. `last_id`
+ * is the client's Last-Event-ID, 0 for none: ids go on after it.
  */
 void streams_open(struct streams *streams, struct http_request *request, struct slice sku,
     const struct sale_view *view, int64_t last_id);
@@ -35,8 +35,8 @@ void streams_open(struct streams *streams, struct http_request *request, struct 
 /* The engine's on_view. */
 void streams_on_view(struct streams *streams, const struct sale_view *now);
 
-/* The header lines of an event stream beside its content type (section 7), each ended by CRLF. */
-extern const struct slice streams_headers;
+/* Answers with an event stream that says this and ends. */
+void streams_say(struct http_request *request, struct slice text);
 
 size_t streams_count(const struct streams *streams);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that lives exactly as long as one request: a bump allocator over a block of fixed size. When the block
- * is full, the arena overflows; that is sticky, allocations then return NULL, and the owner checks
+ * Memory that lives exactly as long as one request: a bump allocator over a block of fixed size. When the
+ * block is full, the arena overflows; that is sticky, allocations then return NULL, and the owner checks
  * `has_overflowed` once at the end instead of every caller checking each piece. One thread at a time.
  */
 #ifndef DOORBUSTER_BASE_ARENA_H

@@ -138,7 +138,8 @@ static bool take_fraction(struct slice *text, int *ms)
 /* HH:MM[:SS[.fraction]] */
 static bool take_time(struct slice *text, struct tm *fields, int *ms)
 {
-    if (!take_number(text, 2, &fields->tm_hour) || !take_char(text, ':') || !take_number(text, 2, &fields->tm_min))
+    if (!take_number(text, 2, &fields->tm_hour) || !take_char(text, ':') ||
+        !take_number(text, 2, &fields->tm_min))
         return false;
     if (take_char(text, ':')) {
         if (!take_number(text, 2, &fields->tm_sec))
@@ -186,7 +187,8 @@ bool clock_parse_iso(struct slice text, int64_t *wall_ms)
     int month;
     int ms = 0;
     if (!take_number(&text, 4, &year) || !take_char(&text, '-') || !take_number(&text, 2, &month) ||
-        !take_char(&text, '-') || !take_number(&text, 2, &fields.tm_mday) || !is_day(year, month, fields.tm_mday))
+        !take_char(&text, '-') || !take_number(&text, 2, &fields.tm_mday) ||
+        !is_day(year, month, fields.tm_mday))
         return false;
     fields.tm_year = year - 1900;
     fields.tm_mon = month - 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two clocks, and how a time is written. Only the edges of the program read a clock; the rules in core/ get
- * the time as an argument. Any thread; nothing blocks.
+ * The two clocks, and how a time is written. Only the edges of the program read a clock; the rules in core/
+ * get the time as an argument. Any thread; nothing blocks.
  */
 #ifndef DOORBUSTER_BASE_CLOCK_H
 #define DOORBUSTER_BASE_CLOCK_H
@@ -23,8 +23,8 @@ enum {
     CLOCK_DATE_LEN = 8   /* 20261120 */
 };
 
-/* Years 0000 to 9999 can be written; other times are clamped to that range. All write exactly the LEN above, no
- * NUL. */
+/* Years 0000 to 9999 can be written; other times are clamped to that range. All write exactly the LEN above,
+ * no NUL. */
 void clock_format_iso(int64_t wall_ms, char text[CLOCK_ISO_LEN]);
 void clock_format_http(int64_t wall_ms, char text[CLOCK_HTTP_LEN]);
 void clock_format_date(int64_t wall_ms, char text[CLOCK_DATE_LEN]);

@@ -6,7 +6,7 @@
 
 _Noreturn void ensure_failed(const char *condition, const char *file, int line, const char *function)
 {
-    fprintf(stderr, "doorbuster: bug: '%s' does not hold in %s (%s:%d); stopping before harm is done\n", condition,
-        function, file, line);
+    fprintf(stderr, "doorbuster: bug: '%s' does not hold in %s (%s:%d); stopping before harm is done\n",
+        condition, function, file, line);
     abort();
 }

@@ -9,7 +9,7 @@
 /* Prints the condition and its place to standard error and aborts. Any thread; does not return. */
 _Noreturn void ensure_failed(const char *condition, const char *file, int line, const char *function);
 
-#define ENSURE(condition)                                                                                    \
+#define ENSURE(condition) \
     (__builtin_expect(!!(condition), 1) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__, __func__))
 
 #endif

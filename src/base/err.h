@@ -13,7 +13,8 @@ enum err {
     ERR_MEMORY,         /* no memory */
     ERR_IO,             /* read, write or open failed; nothing was changed */
     ERR_FULL,           /* disk full or quota; nothing was changed; works again once there is room */
-    ERR_COMMIT_UNKNOWN, /* a flush failed: what was sent may or may not be on disk; only a restart or a read tells */
+    ERR_COMMIT_UNKNOWN, /* a flush failed: what was sent may or may not be on disk; only a restart or a read
+                           tells */
     ERR_CORRUPT,        /* the store is damaged or not a store */
     ERR_NEWER,          /* the store was written by a newer doorbuster */
     ERR_LOCKED,         /* another process holds it */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random identifiers. The generator belongs to one thread and is seeded from the kernel; its values are unique
- * and unguessable enough for correlation ids, not for secrets.
+ * Random identifiers. The generator belongs to one thread and is seeded from the kernel; its values are
+ * unique and unguessable enough for correlation ids, not for secrets.
  */
 #ifndef DOORBUSTER_BASE_ID_H
 #define DOORBUSTER_BASE_ID_H

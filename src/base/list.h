@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Doubly linked list of nodes that live inside the objects they link. A struct list is a ring with a head that
- * is no element. A node stands on at most one list; a node that stands on none points at itself, so taking it
- * off twice is harmless. One thread at a time.
+ * Doubly linked list of nodes that live inside the objects they link. A struct list is a ring with a head
+ * that is no element. A node stands on at most one list; a node that stands on none points at itself, so
+ * taking it off twice is harmless. One thread at a time.
  */
 #ifndef DOORBUSTER_BASE_LIST_H
 #define DOORBUSTER_BASE_LIST_H

@@ -54,8 +54,9 @@ void log_write(enum log_level level, const char *context, const char *format, ..
     if (is_text()) {
         strbuf_printf(&line, "%.8s %-5s %s: %s\n", time + 11, names[level], context, message);
     } else {
-        strbuf_printf(&line, "{\"timestamp\":\"%.*s\",\"level\":\"%s\",\"context\":\"%s\",\"message\":", CLOCK_ISO_LEN,
-            time, names[level], context);
+        strbuf_printf(&line,
+            "{\"timestamp\":\"%.*s\",\"level\":\"%s\",\"context\":\"%s\",\"message\":", CLOCK_ISO_LEN, time,
+            names[level], context);
         strbuf_put_json(&line, slice_cstr(message));
         strbuf_lit(&line, "}\n");
     }

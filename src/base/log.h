@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program's log on standard error: one JSON object a line ("timestamp", "level", "context", "message", more
- * members as given), or plain lines for a person at a terminal. Any thread; a line is one write, so lines of
- * several threads never mix. Secrets and request bodies are never logged.
+ * The program's log on standard error: one JSON object a line ("timestamp", "level", "context", "message",
+ * more members as given), or plain lines for a person at a terminal. Any thread; a line is one write, so
+ * lines of several threads never mix. Secrets and request bodies are never logged.
  */
 #ifndef DOORBUSTER_BASE_LOG_H
 #define DOORBUSTER_BASE_LOG_H
@@ -22,7 +22,8 @@ void log_init(enum log_level level_min, enum log_format format);
 
 bool log_is_on(enum log_level level);
 
-/* `context` names the part of the house ("engine", "store"); the message is printf-like, one line, cut at 1 KiB. */
+/* `context` names the part of the house ("engine", "store"); the message is printf-like, one line, cut at 1
+ * KiB. */
 void log_write(enum log_level level, const char *context, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

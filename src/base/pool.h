@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocks of one size, kept for re-use: taking and putting cost a pointer move. Memory is asked for in slabs and
- * never more than `count_max` blocks in all; slabs go back to the system at pool_fini only. One thread.
+ * Blocks of one size, kept for re-use: taking and putting cost a pointer move. Memory is asked for in slabs
+ * and never more than `count_max` blocks in all; slabs go back to the system at pool_fini only. One thread.
  */
 #ifndef DOORBUSTER_BASE_POOL_H
 #define DOORBUSTER_BASE_POOL_H
@@ -11,8 +11,8 @@
 struct pool_block;
 
 struct pool {
-    size_t block_size;  /* bytes, a multiple of 16 */
-    size_t count;       /* blocks that exist */
+    size_t block_size; /* bytes, a multiple of 16 */
+    size_t count;      /* blocks that exist */
     size_t count_max;
     size_t count_taken;
     struct pool_block *free_first;

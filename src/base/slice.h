@@ -18,7 +18,10 @@ struct slice {
 };
 
 /* A slice of a string literal, usable in initialisers of static tables. */
-#define SLICE_INIT(literal) {(literal), sizeof(literal) - 1}
+#define SLICE_INIT(literal)            \
+    {                                  \
+        (literal), sizeof(literal) - 1 \
+    }
 #define SLICE(literal) ((struct slice)SLICE_INIT(literal))
 
 /* For printf("%.*s", SLICE_ARGS(s)). */
@@ -51,7 +54,8 @@ struct slice slice_trim(struct slice text);
 /* The part before the first `separator`; *rest becomes what follows it, empty when there is none. */
 struct slice slice_split(struct slice text, char separator, struct slice *rest);
 
-/* A decimal integer that fills the slice: optional '-', digits, no blanks. False if not one or if it overflows. */
+/* A decimal integer that fills the slice: optional '-', digits, no blanks. False if not one or if it
+ * overflows. */
 bool slice_to_i64(struct slice text, int64_t *value);
 
 #endif

@@ -11,8 +11,8 @@
 
 struct strbuf {
     char *base;
-    size_t len;     /* bytes written */
-    size_t size;    /* bytes available at base */
+    size_t len;      /* bytes written */
+    size_t size;     /* bytes available at base */
     size_t size_max; /* heap: may grow to this; fixed: equal to size */
     bool is_heap;
     bool has_overflowed;

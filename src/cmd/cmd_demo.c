@@ -62,7 +62,7 @@ struct demo {
     int signal_number; /* that ended the demo early; 0: none */
 };
 
-/* ---- the report ---- */
+/* --- the report --- */
 
 /* A line of ours between those of the parts; flushed, so that they come in order. */
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
@@ -96,7 +96,7 @@ static void show_log(const struct demo *demo)
         say("what the server said:\n%.*s", (int)len, text);
 }
 
-/* ---- the stage ---- */
+/* --- the stage --- */
 
 /* On a real disk where there is one: /tmp may be memory, which would flatter a durable store. */
 static const char *stage_parent(void)
@@ -180,7 +180,7 @@ static void make_key(struct demo *demo)
         demo->admin_key_env, sizeof demo->admin_key_env, "DOORBUSTER_ADMIN_KEY=%s", demo->admin_key);
 }
 
-/* ---- the server ---- */
+/* --- the server --- */
 
 static struct sockaddr_in loopback(int port)
 {
@@ -267,7 +267,7 @@ static enum err start_server(struct demo *demo, struct error *error)
     return error_set(error, ERR_ADDRESS, "the server did not become ready on %s", demo->address);
 }
 
-/* ---- the parts ---- */
+/* --- the parts --- */
 
 /* Runs one verb to its end with our output; its exit status, or -1 when a signal or the clock ended it. */
 static int run_part(struct demo *demo, const char *const *argv, struct error *error)
@@ -337,7 +337,7 @@ static void stop_server(struct demo *demo)
         show_log(demo);
 }
 
-/* ---- --keep ---- */
+/* --- --keep --- */
 
 /* Sends one request and reads the beginning of its answer; the HTTP status, or -1. */
 static int post(const struct demo *demo, const char *path, const char *body)
@@ -404,7 +404,7 @@ static void keep_serving(struct demo *demo)
     demo->signal_number = 0; /* the Ctrl-C was the answer to the line above */
 }
 
-/* ---- the play ---- */
+/* --- the play --- */
 
 static void play(struct demo *demo, struct error *error)
 {

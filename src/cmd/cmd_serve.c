@@ -2,15 +2,15 @@
 /*
  * `doorbuster serve`: puts the house together, runs it, and takes it down in order.
  *
- * The main thread listens and waits for signals on a loop of its own; net threads serve connections, the engine
- * thread decides. A shutdown goes: /readyz says so, the listeners close, net threads answer what they have, the
- * engine writes what it has, the store closes. A second signal, or the drain time-out, skips the waiting but not
- * the order, so nothing that was acknowledged is lost either way.
+ * The main thread listens and waits for signals on a loop of its own; net threads serve connections, the
+ * engine thread decides. A shutdown goes: /readyz says so, the listeners close, net threads answer what they
+ * have, the engine writes what it has, the store closes. A second signal, or the drain time-out, skips the
+ * waiting but not the order, so nothing that was acknowledged is lost either way.
  */
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <sys/resource.h>
+#include <sys/stat.h>
 #include <uv.h>
 
 #include "api/net_thread.h"
@@ -43,12 +43,12 @@ struct server {
     struct listener *listeners[PARAM_LIST_MAX];
     size_t listener_count;
     size_t next_net_thread;
-    size_t made_count;          /* net threads that exist */
+    size_t made_count; /* net threads that exist */
     atomic_size_t drained_count;
     int signal_count;
 };
 
-/* --- settings ---------------------------------------------------------------------------------------------- */
+/* --- settings --- */
 
 static void choose_admin_key(struct server *server)
 {
@@ -77,7 +77,8 @@ static void fill_config(struct server *server)
 {
     const struct params *params = &server->params;
     struct app_config *config = &server->app.config;
-    size_t connections_max = server->file_limit > 2 * FILES_RESERVED ? server->file_limit - FILES_RESERVED : FILES_RESERVED;
+    size_t connections_max =
+        server->file_limit > 2 * FILES_RESERVED ? server->file_limit - FILES_RESERVED : FILES_RESERVED;
     if (params->connections_max > 0 && (size_t)params->connections_max < connections_max)
         connections_max = (size_t)params->connections_max;
     size_t net_thread_count = choose_net_thread_count(params);
@@ -96,7 +97,7 @@ static void fill_config(struct server *server)
     choose_admin_key(server);
 }
 
-/* --- making ------------------------------------------------------------------------------------------------ */
+/* --- making --- */
 
 static enum err open_store(struct server *server, struct error *error)
 {
@@ -130,7 +131,8 @@ static enum err make_net_threads(struct server *server, struct error *error)
     app->limits = limits_create(server->params.purchase_interval_ms);
     app->net_threads = calloc(app->net_thread_count, sizeof(struct net_thread *));
     if (app->limits == NULL || app->net_threads == NULL)
-        return error_set(error, ERR_MEMORY, "no memory for %zu net threads; lower --net-threads", app->net_thread_count);
+        return error_set(
+            error, ERR_MEMORY, "no memory for %zu net threads; lower --net-threads", app->net_thread_count);
     for (size_t i = 0; i < app->net_thread_count; i++) {
         enum err status = net_thread_create(app, i, &app->net_threads[i], error);
         if (status != ERR_NONE)
@@ -148,7 +150,7 @@ static enum err start_threads(struct server *server, struct error *error)
     return status;
 }
 
-/* --- listening --------------------------------------------------------------------------------------------- */
+/* --- listening --- */
 
 static void on_connection(int fd, void *context)
 {
@@ -189,7 +191,7 @@ static void announce(struct server *server)
     notify_manager("READY=1");
 }
 
-/* --- shutting down ----------------------------------------------------------------------------------------- */
+/* --- shutting down --- */
 
 /* Ends the main loop; what is still open is closed by take_down. */
 static void end_loop(struct server *server)
@@ -235,7 +237,8 @@ static void on_signal(uv_signal_t *handle, int number)
         end_loop(server);
         return;
     }
-    log_info("serve", "%s: answering what has been accepted, then stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_info("serve", "%s: answering what has been accepted, then stopping",
+        number == SIGTERM ? "SIGTERM" : "SIGINT");
     atomic_store(&server->app.is_draining, true);
     notify_manager("STOPPING=1");
     uv_timer_start(&server->drain_timer, on_drain_delay, (uint64_t)server->params.drain_delay_ms, 0);
@@ -272,8 +275,8 @@ static void close_loop(struct server *server)
 }
 
 /*
- * The engine first: it answers what it holds into the ports. Then the net threads, which pass those answers on and
- * close. Only then may the engine's memory and the store go.
+ * The engine first: it answers what it holds into the ports. Then the net threads, which pass those answers
+ * on and close. Only then may the engine's memory and the store go.
  */
 static void take_down(struct server *server)
 {
@@ -297,6 +300,7 @@ static void take_down(struct server *server)
 
 static enum err make(struct server *server, struct error *error)
 {
+    (void)umask(S_IRWXG | S_IRWXO); /* the store names buyers: for this user's eyes only */
     server->file_limit = listener_raise_file_limit();
     fill_config(server);
     server->app.started_ns = clock_mono_ns();

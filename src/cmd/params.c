@@ -73,7 +73,7 @@ static bool has_verb(const struct param_row *row, enum verb verb)
     return (row->verbs & (1U << verb)) != 0;
 }
 
-/* ---- names ---- */
+/* --- names --- */
 
 void param_env_name(const struct param_row *row, bool is_file, char name[PARAM_ENV_SIZE])
 {
@@ -138,7 +138,7 @@ const char *params_verb_name(enum verb verb)
     return verb_rows[verb].name;
 }
 
-/* ---- one value ---- */
+/* --- one value --- */
 
 /* The number with the largest unit that divides it. */
 static void put_with_unit(struct strbuf *out, const struct unit *units, int64_t value)
@@ -381,7 +381,7 @@ static enum err read_secret_file(struct params *params, const struct param_row *
         origin->name, path, strlen(copy), (long long)row->min, (long long)row->max);
 }
 
-/* ---- the three sources ---- */
+/* --- the three sources --- */
 
 static void set_default(struct params *params, const struct param_row *row)
 {
@@ -515,7 +515,7 @@ static enum err check_arguments(const struct params *params, enum verb verb, str
     return ERR_NONE;
 }
 
-/* ---- unknown variables ---- */
+/* --- unknown variables --- */
 
 static bool is_known_env(const char *name)
 {

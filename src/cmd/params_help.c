@@ -130,7 +130,7 @@ void params_help_verb(FILE *out, enum verb verb)
     put_wrapped(out, rules, 0);
 }
 
-/* ---- the manual page (man(7) macros) ---- */
+/* --- the manual page (man(7) macros) --- */
 
 /* Text in roff: backslashes and minus signs are escaped, and so is a leading dot or quote. */
 static void put_roff(FILE *out, const char *text)

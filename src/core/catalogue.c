@@ -22,7 +22,8 @@ static struct product_values merge(struct product_values values, const struct pr
 }
 
 /* A sale that has not begun: full stock, nobody has bought. */
-static bool start_afresh(struct world *world, struct product *product, struct product_values values, int64_t now_ms)
+static bool start_afresh(
+    struct world *world, struct product *product, struct product_values values, int64_t now_ms)
 {
     values.stock = values.initial_stock;
     values.state = SALE_UPCOMING;
@@ -70,7 +71,8 @@ bool catalogue_update(struct world *world, struct command *command, int64_t now_
     }
     outcome->time_ms = product->values.created_ms;
     if (product->values.state != SALE_UPCOMING) {
-        outcome->result = product->values.state == SALE_ACTIVE ? RESULT_SALE_IS_ACTIVE : RESULT_SALE_HAS_ENDED;
+        outcome->result =
+            product->values.state == SALE_ACTIVE ? RESULT_SALE_IS_ACTIVE : RESULT_SALE_HAS_ENDED;
         return true;
     }
     struct product_values values = merge(product->values, fields);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A command is a checked wish to change the world, and, once decided, the answer to it. A face fills it on a net
- * thread; the line hands it to the engine thread, whose rules write the outcome; then it goes back. The slices
- * belong to the request that the command came from and live until its answer. Plain values, no I/O.
+ * A command is a checked wish to change the world, and, once decided, the answer to it. A face fills it on a
+ * net thread; the line hands it to the engine thread, whose rules write the outcome; then it goes back. The
+ * slices belong to the request that the command came from and live until its answer. Plain values, no I/O.
  */
 #ifndef DOORBUSTER_CORE_COMMAND_H
 #define DOORBUSTER_CORE_COMMAND_H
@@ -19,8 +19,8 @@ enum command_kind {
 };
 
 enum {
-    SKU_LEN_MAX = 64,          /* ^[A-Za-z0-9-]{1,64}$ */
-    USER_LEN_MAX = 510,        /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
+    SKU_LEN_MAX = 64,   /* ^[A-Za-z0-9-]{1,64}$ */
+    USER_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     PRODUCT_NAME_CHARS_MAX = 255,
     PRODUCT_NAME_LEN_MAX = 1020, /* bytes of UTF-8 */
     KEY_LEN_MAX = 255,
@@ -39,7 +39,7 @@ enum product_field {
 };
 
 struct product_fields {
-    unsigned present;       /* enum product_field, or'ed */
+    unsigned present; /* enum product_field, or'ed */
     struct slice name;
     int64_t initial_stock;  /* units, >= 0 */
     int64_t start_ms;       /* wall clock */
@@ -69,7 +69,7 @@ struct command {
     struct slice user;             /* PURCHASE */
     struct product_fields product; /* CREATE, UPDATE, PATCH */
     struct idempotency idempotency;
-    struct outcome outcome;        /* written by the rules */
+    struct outcome outcome; /* written by the rules */
 };
 
 #endif

@@ -11,9 +11,9 @@ enum result {
 
 struct result_info {
     enum result result;
-    const char *name;   /* "SOLD_OUT": for metrics and logs */
+    const char *name; /* "SOLD_OUT": for metrics and logs */
     int http_status;
-    const char *code;   /* on the wire */
+    const char *code; /* on the wire */
     const char *text;
 };
 

@@ -5,7 +5,8 @@
 #include "core/catalogue.h"
 #include "core/sale.h"
 
-static bool decide_by_kind(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
+static bool decide_by_kind(
+    const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
 {
     switch (command->kind) {
     case COMMAND_PURCHASE:
@@ -51,7 +52,7 @@ bool rules_decide(const struct rules *rules, struct world *world, struct command
         return true;
     }
     return decide_by_kind(rules, world, command, now_ms) &&
-        world_add_key(world, idempotency, &command->outcome, now_ms);
+           world_add_key(world, idempotency, &command->outcome, now_ms);
 }
 
 static struct key_record *oldest_key(const struct world *world)

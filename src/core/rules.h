@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules as the engine calls them: one command, one decision. Nothing here does I/O or reads a clock, so the
- * same commands with the same times give the same world. Engine thread.
+ * The rules as the engine calls them: one command, one decision. Nothing here does I/O or reads a clock, so
+ * the same commands with the same times give the same world. Engine thread.
  */
 #ifndef DOORBUSTER_CORE_RULES_H
 #define DOORBUSTER_CORE_RULES_H
@@ -9,15 +9,15 @@
 #include "core/world.h"
 
 struct rules {
-    bool says_sold_out;          /* answer SOLD_OUT instead of SALE_NOT_ACTIVE after a sell-out */
-    int64_t idempotency_ttl_ms;  /* how long an answer is kept for its Idempotency-Key */
+    bool says_sold_out;         /* answer SOLD_OUT instead of SALE_NOT_ACTIVE after a sell-out */
+    int64_t idempotency_ttl_ms; /* how long an answer is kept for its Idempotency-Key */
 };
 
 enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000 };
 
 /*
- * Decides the command against the world and writes command->outcome. A command with an Idempotency-Key that was
- * used before gets the stored outcome (is_replay), or KEY_MISMATCH when its fingerprint differs, or
+ * Decides the command against the world and writes command->outcome. A command with an Idempotency-Key that
+ * was used before gets the stored outcome (is_replay), or KEY_MISMATCH when its fingerprint differs, or
  * KEY_IN_FLIGHT when the first use stands in this same batch and is not on disk yet; else its own outcome is
  * stored with the key. False when memory is out: the batch must be rolled back.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/sale.h"
 
-static bool set_state(struct world *world, struct product *product, enum sale_state state, enum end_reason reason,
-    int64_t now_ms)
+static bool set_state(struct world *world, struct product *product, enum sale_state state,
+    enum end_reason reason, int64_t now_ms)
 {
     struct product_values values = product->values;
     values.state = state;
@@ -30,12 +30,12 @@ bool sale_tick(struct world *world, int64_t now_ms)
     if (now_ms < world->next_edge_ms)
         return true;
     world->next_edge_ms = INT64_MAX;
-    LIST_FOR_EACH(node, &world->products) {
+    LIST_FOR_EACH (node, &world->products) {
         struct product *product = CONTAINER_OF(node, struct product, node);
         if (edge_of(&product->values) <= now_ms) {
             bool is_start = product->values.state == SALE_UPCOMING;
-            if (!set_state(world, product, is_start ? SALE_ACTIVE : SALE_ENDED, is_start ? END_NONE : END_TIME_EXPIRED,
-                    now_ms)) {
+            if (!set_state(world, product, is_start ? SALE_ACTIVE : SALE_ENDED,
+                    is_start ? END_NONE : END_TIME_EXPIRED, now_ms)) {
                 world->next_edge_ms = now_ms;
                 return false;
             }

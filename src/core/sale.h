@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of a flash sale (flash-sale contract, sections 2.1 and 4): UPCOMING -> ACTIVE -> ENDED by the clock,
- * ENDED too by the purchase of the last unit, and who may buy. Engine thread; time comes in as an argument.
+ * The rules of a flash sale (flash-sale contract, sections 2.1 and 4): UPCOMING -> ACTIVE -> ENDED by the
+ * clock, ENDED too by the purchase of the last unit, and who may buy. Engine thread; time comes in as an
+ * argument.
  */
 #ifndef DOORBUSTER_CORE_SALE_H
 #define DOORBUSTER_CORE_SALE_H
@@ -9,18 +10,18 @@
 #include "core/world.h"
 
 /*
- * Moves every sale whose time has come by one state, so that a sale that lies wholly in the past becomes ACTIVE
- * with one call and ENDED with the next. Calls whose time has not come cost nothing (world->next_edge_ms).
- * False when memory is out: the batch must be rolled back.
+ * Moves every sale whose time has come by one state, so that a sale that lies wholly in the past becomes
+ * ACTIVE with one call and ENDED with the next. Calls whose time has not come cost nothing
+ * (world->next_edge_ms). False when memory is out: the batch must be rolled back.
  */
 bool sale_tick(struct world *world, int64_t now_ms);
 
 /*
- * One buyer asks for one unit. In this order: the sale is not ACTIVE, its start has not come (by a clock that was
- * set back) or its end has come (which ends it): SALE_NOT_ACTIVE; the user has bought as many as one user may:
- * ALREADY_PURCHASED; nothing left: SOLD_OUT; else the unit is the buyer's. With says_sold_out a sale that ended
- * because it was sold out answers SOLD_OUT instead of SALE_NOT_ACTIVE. False when memory is out: the batch must be
- * rolled back.
+ * One buyer asks for one unit. In this order: the sale is not ACTIVE, its start has not come (by a clock that
+ * was set back) or its end has come (which ends it): SALE_NOT_ACTIVE; the user has bought as many as one user
+ * may: ALREADY_PURCHASED; nothing left: SOLD_OUT; else the unit is the buyer's. With says_sold_out a sale
+ * that ended because it was sold out answers SOLD_OUT instead of SALE_NOT_ACTIVE. False when memory is out:
+ * the batch must be rolled back.
  */
 bool sale_purchase(struct world *world, bool says_sold_out, struct command *command, int64_t now_ms);
 

@@ -10,7 +10,8 @@
 enum { CHANGE_SIZE_FIRST = 64 };
 
 static const struct slice state_names[] = {SLICE_INIT("UPCOMING"), SLICE_INIT("ACTIVE"), SLICE_INIT("ENDED")};
-static const struct slice reason_names[] = {SLICE_INIT(""), SLICE_INIT("SOLD_OUT"), SLICE_INIT("TIME_EXPIRED")};
+static const struct slice reason_names[] = {
+    SLICE_INIT(""), SLICE_INIT("SOLD_OUT"), SLICE_INIT("TIME_EXPIRED")};
 
 struct slice sale_state_name(enum sale_state state)
 {
@@ -44,7 +45,7 @@ bool end_reason_from_name(struct slice name, enum end_reason *reason)
     return false;
 }
 
-/* --- memory of entities ------------------------------------------------------------------------------------ */
+/* --- memory of entities --- */
 
 /* An empty slice may have no base, which memcpy does not allow. */
 static void copy_text(char *to, struct slice text)
@@ -86,8 +87,8 @@ static void product_free(struct product *product)
     free(product);
 }
 
-static struct product *product_new(const struct world *world, int64_t id, struct slice sku,
-    const struct product_values *values)
+static struct product *product_new(
+    const struct world *world, int64_t id, struct slice sku, const struct product_values *values)
 {
     struct product *product = calloc(1, sizeof *product);
     if (product == NULL)
@@ -105,7 +106,7 @@ static struct product *product_new(const struct world *world, int64_t id, struct
     return product;
 }
 
-/* --- look-ups ---------------------------------------------------------------------------------------------- */
+/* --- look-ups --- */
 
 static bool product_has_sku(const void *value, const void *key)
 {
@@ -147,7 +148,7 @@ struct key_record *world_key(const struct world *world, struct slice scope, stru
     return map_get(&world->keys_by_name, map_hash(&world->hash_key, key), key_has_name, &name);
 }
 
-/* --- the list of changes ----------------------------------------------------------------------------------- */
+/* --- the list of changes --- */
 
 /* Room for one more change; the caller fills it with everything else already done or sure to succeed. */
 static bool changes_make_room(struct world *world, size_t more)
@@ -184,18 +185,18 @@ static void touch(struct world *world, struct product *product)
 static void note_edge(struct world *world, const struct product_values *values)
 {
     int64_t edge = values->state == SALE_UPCOMING ? values->start_ms
-        : values->state == SALE_ACTIVE            ? values->end_ms
+                   : values->state == SALE_ACTIVE ? values->end_ms
                                                   : INT64_MAX;
     if (edge < world->next_edge_ms)
         world->next_edge_ms = edge;
 }
 
-/* --- products ---------------------------------------------------------------------------------------------- */
+/* --- products --- */
 
 struct product *world_add_product(struct world *world, struct slice sku, const struct product_values *values)
 {
-    struct product *product = changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values)
-                                                          : NULL;
+    struct product *product =
+        changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values) : NULL;
     if (product == NULL)
         return NULL;
     if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
@@ -254,7 +255,7 @@ bool world_remove_product(struct world *world, struct product *product)
     return true;
 }
 
-/* --- purchases --------------------------------------------------------------------------------------------- */
+/* --- purchases --- */
 
 /* The user's entry, made with count 0 when the user is new. NULL when memory is out. */
 static struct buyer *buyer_take(const struct world *world, struct product *product, struct slice user)
@@ -285,8 +286,8 @@ static void purchase_ids_extend(struct product *product, int64_t id)
     product->purchase_id_last = id;
 }
 
-bool world_add_purchase(struct world *world, struct product *product, struct slice user, int64_t now_ms,
-    int64_t *purchase_id)
+bool world_add_purchase(
+    struct world *world, struct product *product, struct slice user, int64_t now_ms, int64_t *purchase_id)
 {
     ENSURE(product->values.stock > 0);
     struct buyer *buyer = changes_make_room(world, 2) ? buyer_take(world, product, user) : NULL;
@@ -308,7 +309,7 @@ bool world_add_purchase(struct world *world, struct product *product, struct sli
     return true;
 }
 
-/* --- idempotency keys -------------------------------------------------------------------------------------- */
+/* --- idempotency keys --- */
 
 /* One block: the record, then scope and key. */
 static struct key_record *key_new(const struct world *world, struct slice scope, struct slice key)
@@ -343,8 +344,8 @@ static void key_take_out(struct world *world, struct key_record *record)
     list_remove(&record->node);
 }
 
-bool world_add_key(struct world *world, const struct idempotency *idempotency, const struct outcome *outcome,
-    int64_t now_ms)
+bool world_add_key(
+    struct world *world, const struct idempotency *idempotency, const struct outcome *outcome, int64_t now_ms)
 {
     struct key_record *record =
         changes_make_room(world, 1) ? key_new(world, idempotency->scope, idempotency->key) : NULL;
@@ -373,7 +374,7 @@ bool world_remove_key(struct world *world, struct key_record *record)
     return true;
 }
 
-/* --- the end of a batch ------------------------------------------------------------------------------------ */
+/* --- the end of a batch --- */
 
 void world_begin(struct world *world)
 {
@@ -468,7 +469,7 @@ static void undo_change(struct world *world, struct change *change)
         break;
     case CHANGE_KEY_REMOVED: {
         bool is_put = map_put(&world->keys_by_name, change->key->hash, change->key);
-        ENSURE(is_put); /* as for products */
+        ENSURE(is_put);                                 /* as for products */
         list_prepend(&world->keys, &change->key->node); /* only the oldest are ever removed */
         break;
     }
@@ -481,7 +482,7 @@ void world_rollback(struct world *world)
         undo_change(world, &world->changes[--world->change_count]);
 }
 
-/* --- start and end ----------------------------------------------------------------------------------------- */
+/* --- start and end --- */
 
 void world_init(struct world *world, const struct map_key *hash_key)
 {
@@ -513,8 +514,8 @@ void world_fini(struct world *world)
     free(world->changes);
 }
 
-struct product *world_load_product(struct world *world, int64_t id, struct slice sku,
-    const struct product_values *values)
+struct product *world_load_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values)
 {
     struct product *product = product_new(world, id, sku, values);
     if (product == NULL)

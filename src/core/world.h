@@ -2,14 +2,14 @@
 /*
  * The world: the entities that the rules look at. It belongs to one thread, the engine's.
  *
- * A rule reads entities, decides, and then changes them through the functions below, one function per kind of change.
- * Each of them appends a struct change with what was there before: the list of changes is what the store writes
- * in one transaction, in that order, and it is the undo list too. After a commit world_accept forgets it; when
- * the commit fails world_rollback takes everything back, last change first. Nothing that a change refers to is
- * freed before one of the two.
+ * A rule reads entities, decides, and then changes them through the functions below, one function per kind of
+ * change. Each of them appends a struct change with what was there before: the list of changes is what the
+ * store writes in one transaction, in that order, and it is the undo list too. After a commit world_accept
+ * forgets it; when the commit fails world_rollback takes everything back, last change first. Nothing that a
+ * change refers to is freed before one of the two.
  *
- * With the embedded store the world is complete. With a store that several nodes share it holds what the store
- * loaded for the batch; the rules cannot tell the difference.
+ * With the embedded store the world is complete. With a store that several nodes share it holds what the
+ * store loaded for the batch; the rules cannot tell the difference.
  */
 #ifndef DOORBUSTER_CORE_WORLD_H
 #define DOORBUSTER_CORE_WORLD_H
@@ -30,13 +30,13 @@ bool end_reason_from_name(struct slice name, enum end_reason *reason);
 
 /* The part of a product that changes; copied whole as the pre-image. */
 struct product_values {
-    struct slice name;      /* owned by the world */
-    int64_t initial_stock;  /* units */
-    int64_t stock;          /* units, 0 <= stock <= initial_stock */
+    struct slice name;     /* owned by the world */
+    int64_t initial_stock; /* units */
+    int64_t stock;         /* units, 0 <= stock <= initial_stock */
     int64_t price_minor;
     int64_t per_user_limit; /* units, >= 1 */
     int64_t start_ms;
-    int64_t end_ms;         /* exclusive, > start_ms */
+    int64_t end_ms; /* exclusive, > start_ms */
     enum sale_state state;
     enum end_reason end_reason; /* END_NONE exactly while the state is not SALE_ENDED */
     int64_t created_ms;
@@ -46,44 +46,44 @@ struct product_values {
 /* Somebody who has bought a product at least once. */
 struct buyer {
     uint64_t hash;
-    int64_t count;        /* units */
+    int64_t count; /* units */
     uint16_t user_len;
-    char user[];          /* bytes, no NUL */
+    char user[]; /* bytes, no NUL */
 };
 
 struct product {
     int64_t id;
-    struct slice sku;     /* owned by the world */
+    struct slice sku; /* owned by the world */
     uint64_t sku_hash;
     struct product_values values;
-    struct map buyers;    /* struct buyer by user */
+    struct map buyers;         /* struct buyer by user */
     int64_t purchase_id_first; /* all its purchases have ids in first..last; 0 and 0: none yet */
     int64_t purchase_id_last;
-    struct list node;     /* on world.products or off every list once removed */
-    uint64_t touched_batch; /* world.batch in which a pre-image was last kept */
+    struct list node;         /* on world.products or off every list once removed */
+    uint64_t touched_batch;   /* world.batch in which a pre-image was last kept */
     uint64_t published_batch; /* the engine: world.batch in which a picture of it was last sent out */
-    bool is_removed;      /* waits for the end of the batch */
+    bool is_removed;          /* waits for the end of the batch */
 };
 
 /* A stored answer (command.h, struct idempotency and struct outcome). */
 struct key_record {
     int64_t id;
     uint64_t hash;
-    uint64_t batch;       /* world.batch in which it was made, 0 for one that was loaded */
+    uint64_t batch; /* world.batch in which it was made, 0 for one that was loaded */
     int64_t created_ms;
-    struct slice scope;   /* owned by the world */
+    struct slice scope; /* owned by the world */
     struct slice key;
     unsigned char fingerprint[FINGERPRINT_BYTES];
     enum result result;
     int64_t number;
     int64_t time_ms;
-    struct list node;     /* on world.keys, oldest first */
+    struct list node; /* on world.keys, oldest first */
 };
 
 enum change_kind {
     CHANGE_PRODUCT_ADDED,
-    CHANGE_PRODUCT_UPDATED,   /* write the product's values as they are now; may come more than once a batch */
-    CHANGE_PRODUCT_REMOVED,   /* its purchases were cleared by a change before this one */
+    CHANGE_PRODUCT_UPDATED, /* write the product's values as they are now; may come more than once a batch */
+    CHANGE_PRODUCT_REMOVED, /* its purchases were cleared by a change before this one */
     CHANGE_PURCHASES_CLEARED, /* all purchases of the product, ids id_first..id_last */
     CHANGE_PURCHASE_ADDED,
     CHANGE_KEY_ADDED,
@@ -122,21 +122,22 @@ struct world {
     struct map keys_by_name;
     struct list keys;     /* struct key_record, oldest first */
     int64_t next_edge_ms; /* no sale changes its state by time before this (sale.h) */
-    /* The next ids to give out. Taken ids are not given back by a rollback: a gap is harmless, an id twice is not. */
+    /* The next ids to give out. Taken ids are not given back by a rollback: a gap is harmless, an id twice is
+     * not. */
     int64_t next_product_id;
     int64_t next_purchase_id;
     int64_t next_key_id;
     struct change *changes;
     size_t change_count;
     size_t change_size;
-    uint64_t batch;       /* number of the batch being decided, from 1 */
+    uint64_t batch; /* number of the batch being decided, from 1 */
 };
 
 /* The secret keys the hashes against crafted collisions; any fixed value replays a run. */
 void world_init(struct world *world, const struct map_key *hash_key);
 void world_fini(struct world *world);
 
-/* --- what rules read -------------------------------------------------------------------------------------- */
+/* --- what rules read --- */
 
 /* Borrowed; NULL when there is none. */
 struct product *world_product(const struct world *world, struct slice sku);
@@ -144,9 +145,10 @@ struct buyer *world_buyer(const struct world *world, const struct product *produ
 struct key_record *world_key(const struct world *world, struct slice scope, struct slice key);
 
 /*
- * --- what rules change --------------------------------------------------------------------------------------
- * Each returns false (or NULL) when memory is out. Nothing has been changed by that call then, but earlier calls
- * of the same decision stand, so the batch must be rolled back.
+ * --- what rules change
+ * -------------------------------------------------------------------------------------- Each returns false
+ * (or NULL) when memory is out. Nothing has been changed by that call then, but earlier calls of the same
+ * decision stand, so the batch must be rolled back.
  */
 
 /* The sku and the name are copied. */
@@ -161,29 +163,31 @@ bool world_clear_purchases(struct world *world, struct product *product);
 /* Clears the purchases, then takes the product out. */
 bool world_remove_product(struct world *world, struct product *product);
 
-/* One unit to one user: stock - 1, buyer's count + 1, one purchase. Requires stock > 0. *purchase_id is its id. */
-bool world_add_purchase(struct world *world, struct product *product, struct slice user, int64_t now_ms,
-    int64_t *purchase_id);
+/* One unit to one user: stock - 1, buyer's count + 1, one purchase. Requires stock > 0. *purchase_id is its
+ * id. */
+bool world_add_purchase(
+    struct world *world, struct product *product, struct slice user, int64_t now_ms, int64_t *purchase_id);
 
 /* Stores the outcome of a command that carried a key. */
 bool world_add_key(struct world *world, const struct idempotency *idempotency, const struct outcome *outcome,
     int64_t now_ms);
 bool world_remove_key(struct world *world, struct key_record *record);
 
-/* --- the end of a batch ------------------------------------------------------------------------------------ */
+/* --- the end of a batch --- */
 
 void world_begin(struct world *world);    /* a new batch; there must be no changes left */
 void world_accept(struct world *world);   /* the store has written them */
 void world_rollback(struct world *world); /* the store has not */
 
-/* --- filling at start: no changes are recorded ------------------------------------------------------------ */
+/* --- filling at start: no changes are recorded --- */
 
 /* A product as the store has it; id and values are taken as they are. NULL when memory is out. */
-struct product *world_load_product(struct world *world, int64_t id, struct slice sku,
-    const struct product_values *values);
+struct product *world_load_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values);
 
 /* A purchase as the store has it, in order of id. False when memory is out. */
-bool world_load_purchase(struct world *world, struct product *product, struct slice user, int64_t purchase_id);
+bool world_load_purchase(
+    struct world *world, struct product *product, struct slice user, int64_t purchase_id);
 
 /* A stored answer, in order of id. The slices of `record` are copied. False when memory is out. */
 bool world_load_key(struct world *world, const struct key_record *record);

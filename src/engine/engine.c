@@ -3,8 +3,8 @@
  * The engine thread. One turn: take the batch, let time do what is due, decide, commit, publish, answer.
  *
  * Why an answer is never early: answers leave in deliver(), which run_batch() calls after the store has said
- * ERR_NONE, or with every outcome turned to UNAVAILABLE or OUTCOME_UNKNOWN. A batch that changed nothing needs no commit: what
- * its answers rest on was committed by batches before it.
+ * ERR_NONE, or with every outcome turned to UNAVAILABLE or OUTCOME_UNKNOWN. A batch that changed nothing
+ * needs no commit: what its answers rest on was committed by batches before it.
  */
 #include "engine/engine.h"
 
@@ -23,8 +23,8 @@ enum {
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
 };
 
-const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT] = {0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-    0.05, 0.1, 0.5};
+const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT] = {
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5};
 
 const char *engine_state_name(enum engine_state state)
 {
@@ -37,7 +37,7 @@ const char *engine_state_name(enum engine_state state)
     return names[state];
 }
 
-/* --- expected wait ----------------------------------------------------------------------------------------- */
+/* --- expected wait --- */
 
 static void average_in(atomic_int_fast64_t *average, int64_t value)
 {
@@ -60,12 +60,13 @@ int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahe
 
 void engine_refuse(const struct engine *engine, struct engine_call *call)
 {
-    int64_t wait_ns = engine_expected_wait_ns(engine, atomic_load_explicit(&engine->line.depth, memory_order_relaxed));
+    int64_t wait_ns =
+        engine_expected_wait_ns(engine, atomic_load_explicit(&engine->line.depth, memory_order_relaxed));
     call->command.outcome = (struct outcome){.result = RESULT_UNAVAILABLE};
     call->retry_after_s = 1 + (int)(wait_ns / NS_PER_S);
 }
 
-/* --- state ------------------------------------------------------------------------------------------------- */
+/* --- state --- */
 
 enum engine_state engine_state(const struct engine *engine)
 {
@@ -90,20 +91,27 @@ static void move_to(struct engine *engine, enum engine_state state)
     }
 }
 
-static void note_failure(struct engine *engine, const struct error *error)
+static void set_last_error(struct engine *engine, const struct error *error)
 {
     pthread_mutex_lock(&engine->last_error_lock);
     engine->last_error = *error;
     pthread_mutex_unlock(&engine->last_error_lock);
+}
+
+static void note_failure(struct engine *engine, const struct error *error)
+{
+    set_last_error(engine, error);
     atomic_fetch_add_explicit(&engine->figures.commits_failed_total, 1, memory_order_relaxed);
     if (error->code == ERR_COMMIT_UNKNOWN) {
-        log_error("engine", "%s; nothing more is accepted, because what is on disk is not known: restart the server",
+        log_error("engine",
+            "%s; nothing more is accepted, because what is on disk is not known: restart the server",
             error->message);
         move_to(engine, ENGINE_HALTED);
         return;
     }
     if (engine_state(engine) != ENGINE_FAILING)
-        log_error("engine", "%s; new purchases and changes are refused until the store works again", error->message);
+        log_error("engine", "%s; new purchases and changes are refused until the store works again",
+            error->message);
     engine->probe_at_ns = clock_mono_ns() + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
     move_to(engine, ENGINE_FAILING);
 }
@@ -120,10 +128,13 @@ static void probe_store(struct engine *engine)
         move_to(engine, ENGINE_SERVING);
     } else if (status == ERR_COMMIT_UNKNOWN) {
         note_failure(engine, &error);
+    } else {
+        set_last_error(
+            engine, &error); /* it may have changed: first a write failed, now there is too little room */
     }
 }
 
-/* --- publishing -------------------------------------------------------------------------------------------- */
+/* --- publishing --- */
 
 static void publish_product(struct engine *engine, const struct product *product)
 {
@@ -134,7 +145,8 @@ static void publish_product(struct engine *engine, const struct product *product
     sale_view_put(view);
 }
 
-/* A product that changed several times is published once, where it changed last: pictures show the end of the batch. */
+/* A product that changed several times is published once, where it changed last: pictures show the end of the
+ * batch. */
 static void publish_changes(struct engine *engine)
 {
     const struct world *world = &engine->world;
@@ -149,7 +161,7 @@ static void publish_changes(struct engine *engine)
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
 }
 
-/* --- a batch ----------------------------------------------------------------------------------------------- */
+/* --- a batch --- */
 
 static void deliver(struct engine *engine, struct call_list *calls)
 {
@@ -204,7 +216,8 @@ static enum result commit(struct engine *engine)
 static void note_no_memory(struct engine *engine)
 {
     world_rollback(&engine->world);
-    log_error("engine", "out of memory while deciding a batch; the whole batch was refused and nothing was changed");
+    log_error("engine",
+        "out of memory while deciding a batch; the whole batch was refused and nothing was changed");
 }
 
 /* Calls whose time ran out while they waited leave the batch; they are answered with it. */
@@ -279,8 +292,8 @@ static void run_batch(struct engine *engine, struct call_list *calls)
 }
 
 /*
- * What time alone does, in a transaction of its own, so that each step of a sale is published. One step a turn:
- * what is left over is due at once in the next turn, and the line does not wait behind it.
+ * What time alone does, in a transaction of its own, so that each step of a sale is published. One step a
+ * turn: what is left over is due at once in the next turn, and the line does not wait behind it.
  */
 static void run_tick(struct engine *engine)
 {
@@ -332,10 +345,10 @@ static void *engine_main(void *argument)
     return NULL;
 }
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
-enum err engine_create(const struct engine_config *config, struct store *store, struct engine **out,
-    struct error *error)
+enum err engine_create(
+    const struct engine_config *config, struct store *store, struct engine **out, struct error *error)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL)
@@ -348,10 +361,11 @@ enum err engine_create(const struct engine_config *config, struct store *store, 
     line_init(&engine->line, config->line_depth_max);
     pthread_mutex_init(&engine->last_error_lock, NULL);
     engine->commands = calloc(config->line_depth_max, sizeof(const struct command *));
-    enum err status = engine->commands == NULL
-        ? error_set(error, ERR_MEMORY, "no memory for a line of %zu commands; lower --line-depth-max",
-              config->line_depth_max)
-        : store_load(store, &engine->world, NULL, 0, error);
+    enum err status =
+        engine->commands == NULL
+            ? error_set(error, ERR_MEMORY, "no memory for a line of %zu commands; lower --line-depth-max",
+                  config->line_depth_max)
+            : store_load(store, &engine->world, NULL, 0, error);
     if (status != ERR_NONE) {
         engine_destroy(engine);
         return status;
@@ -362,13 +376,14 @@ enum err engine_create(const struct engine_config *config, struct store *store, 
 
 enum err engine_start(struct engine *engine, struct error *error)
 {
-    LIST_FOR_EACH(node, &engine->world.products)
+    LIST_FOR_EACH (node, &engine->world.products)
         publish_product(engine, CONTAINER_OF(node, struct product, node));
     atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
     engine->is_started = true;
     if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
         engine->is_started = false;
-        return error_set(error, ERR_MEMORY, "cannot start the engine thread; is the limit of processes reached?");
+        return error_set(
+            error, ERR_MEMORY, "cannot start the engine thread; is the limit of processes reached?");
     }
     return ERR_NONE;
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine: one thread that takes everything waiting in the line (the batch), lets the rules decide each command
- * in order of arrival, has the store write all of it in one transaction, and only then lets the answers go.
+ * The engine: one thread that takes everything waiting in the line (the batch), lets the rules decide each
+ * command in order of arrival, has the store write all of it in one transaction, and only then lets the
+ * answers go.
  *
- * A net thread talks to it through a port of its own: it pushes calls, flushes them once a loop turn, and after a
- * wake-up receives the answered calls and the pictures of sales that have changed. Pictures reach every port
- * before any answer of the same batch leaves, and are looked at freshly for each request: who has seen an answer
- * finds its effect on every thread.
+ * A net thread talks to it through a port of its own: it pushes calls, flushes them once a loop turn, and
+ * after a wake-up receives the answered calls and the pictures of sales that have changed. Pictures reach
+ * every port before any answer of the same batch leaves, and are looked at freshly for each request: who has
+ * seen an answer finds its effect on every thread.
  *
- * When a commit fails nothing is acknowledged and the world is rolled back. If nothing was written (disk full) the
- * whole batch is answered UNAVAILABLE, and the engine refuses at the door and tries the store until it works
- * again. If the outcome is unknown (a flush failed) the batch is answered OUTCOME_UNKNOWN, and the engine halts for
- * good: only a restart can tell what is on disk. Reads go on in both cases.
+ * When a commit fails nothing is acknowledged and the world is rolled back. If nothing was written (disk
+ * full) the whole batch is answered UNAVAILABLE, and the engine refuses at the door and tries the store until
+ * it works again. If the outcome is unknown (a flush failed) the batch is answered OUTCOME_UNKNOWN, and the
+ * engine halts for good: only a restart can tell what is on disk. Reads go on in both cases.
  */
 #ifndef DOORBUSTER_ENGINE_ENGINE_H
 #define DOORBUSTER_ENGINE_ENGINE_H
@@ -42,26 +43,26 @@ const char *engine_state_name(enum engine_state state);
 /* A command on its way through the line and back. The caller's memory; the engine's from push to on_done. */
 struct engine_call {
     struct command command;
-    int64_t deadline_ns;                        /* clock_mono_ns: refused when it cannot be decided before */
-    void (*on_done)(struct engine_call *call);  /* on the port's thread, from engine_port_receive or _flush */
-    int retry_after_s;                          /* with UNAVAILABLE: when to come again */
-    struct engine_call *next;                   /* the engine's */
-    struct engine_port *port;                   /* the engine's */
+    int64_t deadline_ns;                       /* clock_mono_ns: refused when it cannot be decided before */
+    void (*on_done)(struct engine_call *call); /* on the port's thread, from engine_port_receive or _flush */
+    int retry_after_s;                         /* with UNAVAILABLE: when to come again */
+    struct engine_call *next;                  /* the engine's */
+    struct engine_port *port;                  /* the engine's */
 };
 
 /*
  * Loads the world from the store, which must outlive the engine and is used by its thread alone from
  * engine_start on.
  */
-MUST_CHECK enum err engine_create(const struct engine_config *config, struct store *store, struct engine **engine,
-    struct error *error);
+MUST_CHECK enum err engine_create(
+    const struct engine_config *config, struct store *store, struct engine **engine, struct error *error);
 
 /* All ports must be open. */
 MUST_CHECK enum err engine_start(struct engine *engine, struct error *error);
 
 /*
- * Decides and writes what is in the line, delivers the answers and ends the thread. Ports can still receive; what
- * is pushed from now on is refused.
+ * Decides and writes what is in the line, delivers the answers and ends the thread. Ports can still receive;
+ * what is pushed from now on is refused.
  */
 void engine_stop(struct engine *engine);
 
@@ -74,13 +75,13 @@ enum engine_state engine_state(const struct engine *engine);
 /* What went wrong last, while FAILING or HALTED: copies a sentence. Any thread. */
 void engine_last_error(struct engine *engine, struct error *error);
 
-/* --- a net thread's side ----------------------------------------------------------------------------------- */
+/* --- a net thread's side --- */
 
 struct engine_port_events {
     void (*wake)(void *context); /* on the engine's thread: something is there to receive; must not block */
     /*
-     * On the port's thread: a picture has replaced another. `before` is NULL for a new product; `now->is_removed`
-     * when it is gone. Both are borrowed for the call.
+     * On the port's thread: a picture has replaced another. `before` is NULL for a new product;
+     * `now->is_removed` when it is gone. Both are borrowed for the call.
      */
     void (*on_view)(const struct sale_view *before, const struct sale_view *now, void *context);
     void *context;
@@ -93,9 +94,9 @@ struct engine_port *engine_port_open(struct engine *engine, struct engine_port_e
 void engine_port_close(struct engine_port *port);
 
 /*
- * Hands the call to the engine with the next flush. False: refused at once, because the line is full, the deadline
- * cannot be kept, or the engine is not serving; the outcome is UNAVAILABLE, retry_after_s says when to come
- * again, and on_done will not be called.
+ * Hands the call to the engine with the next flush. False: refused at once, because the line is full, the
+ * deadline cannot be kept, or the engine is not serving; the outcome is UNAVAILABLE, retry_after_s says when
+ * to come again, and on_done will not be called.
  */
 MUST_CHECK bool engine_port_push(struct engine_port *port, struct engine_call *call);
 
@@ -108,7 +109,7 @@ void engine_port_receive(struct engine_port *port);
 /* The latest picture of that product, or NULL; borrowed until control goes back to the loop. */
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku);
 
-/* --- figures ----------------------------------------------------------------------------------------------- */
+/* --- figures --- */
 
 enum { ENGINE_COMMIT_BUCKET_COUNT = 10 };
 
@@ -116,17 +117,17 @@ enum { ENGINE_COMMIT_BUCKET_COUNT = 10 };
 extern const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT];
 
 struct engine_stats {
-    uint64_t commands_total;       /* decided */
-    uint64_t batches_total;        /* committed */
+    uint64_t commands_total; /* decided */
+    uint64_t batches_total;  /* committed */
     uint64_t commits_failed_total;
-    uint64_t refused_full_total;   /* at the door: the line was full */
-    uint64_t refused_late_total;   /* the deadline could not be kept */
-    uint64_t refused_state_total;  /* the engine was not serving */
+    uint64_t refused_full_total;                                    /* at the door: the line was full */
+    uint64_t refused_late_total;                                    /* the deadline could not be kept */
+    uint64_t refused_state_total;                                   /* the engine was not serving */
     uint64_t commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT + 1]; /* not cumulative */
     uint64_t commit_ns_total;
-    size_t line_depth;             /* now */
-    size_t product_count;          /* now */
-    int64_t expected_wait_ns;      /* of a command that comes now */
+    size_t line_depth;        /* now */
+    size_t product_count;     /* now */
+    int64_t expected_wait_ns; /* of a command that comes now */
 };
 
 /* Any thread; each number is exact, the set is not one instant. */

@@ -13,7 +13,7 @@ struct mailbox {
     struct sale_view **views; /* in order of making; the port takes over the references */
     size_t view_count;
     size_t view_size;
-    atomic_bool has_views;    /* view_count > 0, readable without the lock */
+    atomic_bool has_views; /* view_count > 0, readable without the lock */
 };
 
 /* A picture that has come in and whose listeners have not been told yet. */
@@ -25,14 +25,14 @@ struct view_event {
 struct engine_port {
     struct engine *engine;
     struct engine_port_events events;
-    struct mailbox mailbox;      /* shared with the engine thread */
-    struct call_list pushed;     /* not flushed yet */
-    struct map views_by_sku;     /* struct sale_view, one reference each */
+    struct mailbox mailbox;  /* shared with the engine thread */
+    struct call_list pushed; /* not flushed yet */
+    struct map views_by_sku; /* struct sale_view, one reference each */
     struct view_event *untold;
     size_t untold_count;
     size_t untold_size;
-    struct call_list delivery;   /* engine thread: answers of the present batch for this port */
-    bool is_wake_due;            /* engine thread: something was left in the mailbox since the last wake-up */
+    struct call_list delivery; /* engine thread: answers of the present batch for this port */
+    bool is_wake_due;          /* engine thread: something was left in the mailbox since the last wake-up */
     struct engine_port *next;
 };
 
@@ -52,18 +52,18 @@ struct engine_figures {
 struct engine {
     struct engine_config config;
     struct store *store;
-    struct world world;                 /* engine thread */
+    struct world world; /* engine thread */
     struct line line;
-    struct engine_port *ports;          /* fixed from engine_start on */
+    struct engine_port *ports; /* fixed from engine_start on */
     pthread_t thread;
     bool is_started;
-    const struct command **commands;    /* the batch as the store wants it; line_depth_max places */
-    atomic_int state;                   /* enum engine_state */
+    const struct command **commands; /* the batch as the store wants it; line_depth_max places */
+    atomic_int state;                /* enum engine_state */
     pthread_mutex_t last_error_lock;
     struct error last_error;
-    int64_t probe_at_ns;                /* engine thread: while FAILING, when to try the store again */
-    int64_t tick_at_ns;                 /* engine thread: no tick before this, since memory ran out in one */
-    atomic_int_fast64_t command_ns;     /* moving averages behind the expected wait */
+    int64_t probe_at_ns;            /* engine thread: while FAILING, when to try the store again */
+    int64_t tick_at_ns;             /* engine thread: no tick before this, since memory ran out in one */
+    atomic_int_fast64_t command_ns; /* moving averages behind the expected wait */
     atomic_int_fast64_t commit_ns;
     atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */
     struct engine_figures figures;

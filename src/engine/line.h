@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The line: where commands wait for the engine, first come first served. Bounded: what does not fit is refused
- * at the door. Net threads append batches; the engine thread takes everything at once. One lock, held for a few
- * pointer moves.
+ * The line: where commands wait for the engine, first come first served. Bounded: what does not fit is
+ * refused at the door. Net threads append batches; the engine thread takes everything at once. One lock, held
+ * for a few pointer moves.
  */
 #ifndef DOORBUSTER_ENGINE_LINE_H
 #define DOORBUSTER_ENGINE_LINE_H
@@ -31,25 +31,25 @@ struct engine_call *call_list_take(struct call_list *list);
 void call_list_splice(struct call_list *list, struct call_list *more);
 
 struct line {
-    pthread_mutex_t lock;    /* guards waiting and is_closed */
+    pthread_mutex_t lock;     /* guards waiting and is_closed */
     pthread_cond_t not_empty; /* on CLOCK_MONOTONIC */
-    size_t depth_max;        /* calls */
+    size_t depth_max;         /* calls */
     struct call_list waiting;
     bool is_closed;
-    atomic_size_t depth;     /* waiting.count, readable without the lock */
+    atomic_size_t depth; /* waiting.count, readable without the lock */
 };
 
 void line_init(struct line *line, size_t depth_max);
 void line_fini(struct line *line); /* must be empty */
 
-/* Appends the calls in order, as far as they fit; those that stay in `calls` did not, all of them when the line is
- * closed. Any thread; does not block beyond the lock. */
+/* Appends the calls in order, as far as they fit; those that stay in `calls` did not, all of them when the
+ * line is closed. Any thread; does not block beyond the lock. */
 void line_append(struct line *line, struct call_list *calls);
 
 /*
- * Takes everything that waits; waits for it until `until_ns` (clock_mono_ns, INT64_MAX: for ever) when there is
- * nothing. Empty when the time has come. False: the line is closed and empty, nothing will ever come again.
- * Engine thread.
+ * Takes everything that waits; waits for it until `until_ns` (clock_mono_ns, INT64_MAX: for ever) when there
+ * is nothing. Empty when the time has come. False: the line is closed and empty, nothing will ever come
+ * again. Engine thread.
  */
 bool line_take(struct line *line, int64_t until_ns, struct call_list *calls);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A net thread's door to the engine. The mailbox is the only part that two threads touch. has_views is raised
- * under the mailbox lock before the engine delivers any answer of that batch; a thread that reads it as raised
- * takes the pictures before it looks at one, which is what makes an effect visible everywhere once its answer is
- * out.
+ * under the mailbox lock before the engine delivers any answer of that batch; a thread that reads it as
+ * raised takes the pictures before it looks at one, which is what makes an effect visible everywhere once its
+ * answer is out.
  */
 #include <stdlib.h>
 
@@ -58,7 +58,7 @@ void engine_port_close(struct engine_port *port)
     free(port);
 }
 
-/* --- towards the engine ------------------------------------------------------------------------------------ */
+/* --- towards the engine --- */
 
 static void count(atomic_uint_fast64_t *figure)
 {
@@ -66,8 +66,8 @@ static void count(atomic_uint_fast64_t *figure)
 }
 
 /*
- * Can a call behind so many others be answered before its deadline? An idle engine takes one whatever the averages
- * say: after a flush that took long only another flush can show that the disk is quick again.
+ * Can a call behind so many others be answered before its deadline? An idle engine takes one whatever the
+ * averages say: after a flush that took long only another flush can show that the disk is quick again.
  */
 static bool can_keep_deadline(const struct engine *engine, size_t ahead, int64_t deadline_ns)
 {
@@ -100,20 +100,21 @@ void engine_port_flush(struct engine_port *port)
     if (port->pushed.count == 0)
         return;
     line_append(&port->engine->line, &port->pushed);
-    /* Between push and flush other threads have filled the line, or the engine has ended. What is refused here may
-     * push again from on_done; that waits for the next flush. */
+    /* Between push and flush other threads have filled the line, or the engine has ended. What is refused
+     * here may push again from on_done; that waits for the next flush. */
     struct call_list refused = {0};
     call_list_splice(&refused, &port->pushed);
     struct engine_call *call;
     while ((call = call_list_take(&refused)) != NULL) {
         bool is_full = engine_state(port->engine) == ENGINE_SERVING;
-        count(is_full ? &port->engine->figures.refused_full_total : &port->engine->figures.refused_state_total);
+        count(
+            is_full ? &port->engine->figures.refused_full_total : &port->engine->figures.refused_state_total);
         engine_refuse(port->engine, call);
         call->on_done(call);
     }
 }
 
-/* --- from the engine: its thread --------------------------------------------------------------------------- */
+/* --- from the engine: its thread --- */
 
 static bool make_room(void **array, size_t *size, size_t count_now, size_t item_size)
 {
@@ -151,7 +152,7 @@ void engine_port_post_answers(struct engine_port *port)
     port->events.wake(port->events.context);
 }
 
-/* --- from the engine: the port's thread -------------------------------------------------------------------- */
+/* --- from the engine: the port's thread --- */
 
 static bool view_has_sku(const void *value, const void *key)
 {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* ---- The input buffer ---- */
+/* --- The input buffer --- */
 
 /* A buffer larger than a first one comes from the heap, and is counted. */
 struct large_input {
@@ -95,7 +95,7 @@ static struct slice input_rest(const struct connection *conn)
     return slice_make(conn->input.base + conn->input.start, conn->input.end - conn->input.start);
 }
 
-/* ---- The exchange ---- */
+/* --- The exchange --- */
 
 /* Takes an exchange for the complete head. HTTP_FAULT_NONE or _EXPECTATION: conn->exchange is filled. */
 static enum http_fault begin_exchange(struct connection *conn)
@@ -154,7 +154,7 @@ void conn_end_exchange(struct exchange *exchange)
     block_pool_put(&server->exchanges, exchange);
 }
 
-/* ---- The steps of a request ---- */
+/* --- The steps of a request --- */
 
 /* No request, reply or stream is under way, and the connection is open. */
 static bool is_free(const struct connection *conn)
@@ -325,7 +325,7 @@ static bool serve_one(struct connection *conn)
     return true;
 }
 
-/* ---- Between requests ---- */
+/* --- Between requests --- */
 
 static void settle_unfinished(struct connection *conn)
 {
@@ -405,7 +405,7 @@ void conn_refuse(struct connection *conn, enum http_fault fault)
     conn_reply_fault(conn, fault, true);
 }
 
-/* ---- Reading ---- */
+/* --- Reading --- */
 
 void conn_start_reading(struct connection *conn)
 {

@@ -17,7 +17,7 @@ const struct http_fault_info *http_fault_info(enum http_fault fault)
     return &fault_infos[fault];
 }
 
-/* ---- Characters ---- */
+/* --- Characters --- */
 
 enum {
     IS_TOKEN = 1, /* RFC 9110 section 5.6.2 */
@@ -67,7 +67,7 @@ static size_t class_len(struct slice text, int wanted)
     return len;
 }
 
-/* ---- First pass: where the head ends, and bytes that no head may hold ---- */
+/* --- First pass: where the head ends, and bytes that no head may hold --- */
 
 static bool is_control(char c)
 {
@@ -136,7 +136,7 @@ enum http_scan_status http_scan(struct http_scan *scan, struct slice input)
     }
 }
 
-/* ---- Second pass: the request line ---- */
+/* --- Second pass: the request line --- */
 
 struct method_row {
     struct slice name;
@@ -242,7 +242,7 @@ static enum http_fault read_target(struct http_request *request)
     return HTTP_FAULT_NONE;
 }
 
-/* ---- Second pass: the headers ---- */
+/* --- Second pass: the headers --- */
 
 static bool take_length(struct slice text, uint64_t *length)
 {

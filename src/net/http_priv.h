@@ -148,7 +148,7 @@ static inline struct exchange *exchange_of(struct http_request *request)
     atomic_store_explicit(           \
         &(counter), atomic_load_explicit(&(counter), memory_order_relaxed) + (amount), memory_order_relaxed)
 
-/* ---- http_server.c ---- */
+/* --- http_server.c --- */
 
 /* Puts the connection on the list of `state`; an impossible move is a bug. */
 void conn_move(struct connection *conn, enum conn_state state);
@@ -159,7 +159,7 @@ void conn_close(struct connection *conn);
 /* The same, but the client gets a reset: it has not taken what was written. */
 void conn_reset(struct connection *conn);
 
-/* ---- http_conn.c ---- */
+/* --- http_conn.c --- */
 
 void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf);
@@ -188,7 +188,7 @@ void conn_start_reading(struct connection *conn);
 /* Gives the buffer back. */
 void input_free(struct http_server *server, struct input *input);
 
-/* ---- http_reply.c ---- */
+/* --- http_reply.c --- */
 
 /*
  * Gives bytes to the kernel; what it does not take is copied and waits in conn->output; when that is gone,
@@ -219,7 +219,7 @@ size_t reply_head_write(struct http_server *server, const struct reply_head *hea
  * NULL. */
 void conn_reply_fault(struct connection *conn, enum http_fault fault, bool is_last);
 
-/* ---- http_stream.c ---- */
+/* --- http_stream.c --- */
 
 /* Bytes of a struct http_stream. */
 size_t http_stream_size(void);

@@ -20,7 +20,7 @@ struct output {
     char bytes[];
 };
 
-/* ---- The head of a reply ---- */
+/* --- The head of a reply --- */
 
 struct reason {
     int status;
@@ -155,7 +155,7 @@ size_t reply_head_write(struct http_server *server, const struct reply_head *hea
     return (size_t)(at - server->scratch);
 }
 
-/* ---- Giving bytes to the kernel ---- */
+/* --- Giving bytes to the kernel --- */
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -283,7 +283,7 @@ void http_reply_close(struct http_request *request, int status, struct slice con
     http_reply(request, status, content_type, extra, body);
 }
 
-/* ---- The server's own replies ---- */
+/* --- The server's own replies --- */
 
 static void reply_unread(
     struct connection *conn, int status, struct slice content_type, struct slice extra, struct slice body)

@@ -34,7 +34,7 @@ void http_config_init(struct http_config *config)
     };
 }
 
-/* ---- States ---- */
+/* --- States --- */
 
 #define BIT(state) (1u << (state))
 #define BETWEEN (BIT(CONN_IDLE) | BIT(CONN_HEAD) | BIT(CONN_BODY) | BIT(CONN_WAITING))
@@ -62,7 +62,7 @@ void conn_move(struct connection *conn, enum conn_state state)
     conn->deadline_ms = (int64_t)uv_now(server->loop) + server->limits_ms[state];
 }
 
-/* ---- Going ---- */
+/* --- Going --- */
 
 static void release(struct http_server *server)
 {
@@ -139,7 +139,7 @@ void conn_reset(struct connection *conn)
         uv_close((uv_handle_t *)&conn->tcp, on_conn_closed);
 }
 
-/* ---- Deadlines ---- */
+/* --- Deadlines --- */
 
 static void on_deadline(struct connection *conn)
 {
@@ -208,7 +208,7 @@ static uint64_t tick_ms(const struct http_config *config)
     return (uint64_t)(tick < TICK_MS_MIN ? TICK_MS_MIN : tick);
 }
 
-/* ---- Turns of the loop ---- */
+/* --- Turns of the loop --- */
 
 /*
  * Runs before the loop waits and after it has served its sockets. The second is the usual place; the first
@@ -246,7 +246,7 @@ static void on_after_poll(uv_check_t *check)
     end_turn(check->data);
 }
 
-/* ---- Making one ---- */
+/* --- Making one --- */
 
 static void init_handles(struct http_server *server)
 {
@@ -304,7 +304,7 @@ struct http_server *http_server_create(uv_loop_t *loop, const struct http_config
     return server;
 }
 
-/* ---- Coming ---- */
+/* --- Coming --- */
 
 static bool is_loopback(int fd)
 {
@@ -367,7 +367,7 @@ void http_server_adopt(struct http_server *server, int fd)
     }
 }
 
-/* ---- Ending ---- */
+/* --- Ending --- */
 
 static void drain_list(
     struct http_server *server, enum conn_state state, void (*drain)(struct connection *conn))

@@ -35,7 +35,7 @@ struct listener {
     void *context;
 };
 
-/* ---- Accepting ---- */
+/* --- Accepting --- */
 
 static int open_spare(void)
 {
@@ -89,7 +89,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* ---- Opening ---- */
+/* --- Opening --- */
 
 /* Cuts "HOST:PORT" in two; brackets around an IPv6 address are taken off. */
 static bool split_address(struct slice address, char host[HOST_BYTES_MAX], int *port)

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "net/json.h"
 
-/* ---- the usual spelling, without a parser ---- */
+/* --- the usual spelling, without a parser --- */
 
 static bool take(struct slice *text, struct slice expected)
 {
@@ -67,7 +67,7 @@ static bool read_usual_status(struct slice body, struct slice *state, struct sal
            take(&body, SLICE(",\"endTime\":\"")) && take_plain_text(&body, &text) && slice_eq(body, SLICE("}}"));
 }
 
-/* ---- any spelling ---- */
+/* --- any spelling --- */
 
 bool answer_read_code(struct slice body, char code[DETAIL_MAX], size_t *len)
 {
@@ -122,7 +122,7 @@ static bool read_refusal(struct slice body, struct judgement *judgement)
     return is_refusal;
 }
 
-/* ---- purchases ---- */
+/* --- purchases --- */
 
 static enum answer read_200(const struct reply *reply, struct judgement *judgement)
 {
@@ -179,7 +179,7 @@ enum answer answer_read_purchase(const struct reply *reply, struct judgement *ju
     return reply->status >= 500 ? ANSWER_SERVER_ERROR : ANSWER_OTHER_STATUS;
 }
 
-/* ---- status and product ---- */
+/* --- status and product --- */
 
 static enum poll_answer judge_status(struct slice state, struct sale_status *status)
 {

@@ -57,7 +57,7 @@ _Static_assert((int)FLASH_OUTCOME_END <= (int)OUTCOMES_MAX, "a set of outcomes i
 
 const char *const flash_endpoints[] = {[FLASH_PURCHASE] = "purchase", [FLASH_STATUS] = "status", NULL};
 
-/* ---- names and requests ---- */
+/* --- names and requests --- */
 
 static void put_name(const struct flash_sale *sale, uint64_t serial, struct strbuf *out)
 {
@@ -133,7 +133,7 @@ struct crowd flash_pollers(struct plan plan)
         .name = "pollers", .plan = plan, .endpoint = FLASH_STATUS, .write = write_status, .judge = judge_status};
 }
 
-/* ---- prepare ---- */
+/* --- prepare --- */
 
 static bool is_sku(struct slice sku)
 {
@@ -212,7 +212,7 @@ void flash_release(struct rush *rush)
     rush->state = NULL;
 }
 
-/* ---- set-up and tear-down ---- */
+/* --- set-up and tear-down --- */
 
 /* METHOD /api/v1/products{path}, with the admin key. */
 static enum err ask_admin(struct rush *rush, const char *method, bool has_sku_in_path, struct slice body,
@@ -416,7 +416,7 @@ void flash_tear_down(struct rush *rush, const struct tally *crowd)
         check_sums(rush, crowd, current, total);
 }
 
-/* ---- thresholds ---- */
+/* --- thresholds --- */
 
 static void add_percentile(struct rush *rush, double percent, double limit_ms)
 {

@@ -31,7 +31,7 @@ size_t report_failed_count(const struct rush_report *reports, size_t count)
     return failed;
 }
 
-/* ---- tables: the same rows for people and for Markdown ---- */
+/* --- tables: the same rows for people and for Markdown --- */
 
 static void put_ms(struct strbuf *out, bool is_markdown, uint64_t ns)
 {
@@ -95,7 +95,7 @@ static void put_outcomes(struct strbuf *out, bool is_markdown, const struct rush
     strbuf_put_char(out, '\n');
 }
 
-/* ---- text ---- */
+/* --- text --- */
 
 static const char *mark(bool is_good)
 {
@@ -152,7 +152,7 @@ void report_put_text(struct strbuf *out, const struct rush_report *report)
     strbuf_printf(out, "rush %s: %s\n", report->scenario, rush_verdict_name(report->verdict));
 }
 
-/* ---- Markdown ---- */
+/* --- Markdown --- */
 
 static void put_markdown(struct strbuf *out, const struct rush_report *report)
 {
@@ -167,7 +167,7 @@ static void put_markdown(struct strbuf *out, const struct rush_report *report)
     strbuf_put_char(out, '\n');
 }
 
-/* ---- several runs ---- */
+/* --- several runs --- */
 
 void report_put_runs(struct strbuf *out, const struct rush_report *reports, size_t count)
 {

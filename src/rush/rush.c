@@ -40,7 +40,7 @@ const char *rush_verdict_name(enum rush_verdict verdict)
     return names[verdict];
 }
 
-/* ---- before the run ---- */
+/* --- before the run --- */
 
 static enum err no_such_scenario(const char *name, struct error *error)
 {
@@ -89,7 +89,7 @@ static enum err allow_files(const struct rush *rush, struct error *error)
     return ERR_NONE;
 }
 
-/* ---- the run ---- */
+/* --- the run --- */
 
 static bool is_stopped(const struct rush *rush)
 {
@@ -190,7 +190,7 @@ out:
     return err;
 }
 
-/* ---- the report ---- */
+/* --- the report --- */
 
 static struct rush_times times_of(const struct hist *hist)
 {

@@ -104,7 +104,7 @@ struct squad {
     _Atomic uint64_t failed;
 };
 
-/* ---- how busy the thread is ---- */
+/* --- how busy the thread is --- */
 
 /* Nanoseconds this thread has been ready to run and waited for a core; 0 where the kernel does not tell. */
 static int64_t read_runnable_ns(void)
@@ -140,7 +140,7 @@ static void watch_usage(struct squad *squad, int64_t now_ns)
     }
 }
 
-/* ---- the schedule ---- */
+/* --- the schedule --- */
 
 static void set_alarm(struct squad *squad)
 {
@@ -191,7 +191,7 @@ static void end_if_over(struct squad *squad)
         let_go(squad);
 }
 
-/* ---- requests ---- */
+/* --- requests --- */
 
 static void send_request(struct vu *vu, int64_t now_ns)
 {
@@ -234,7 +234,7 @@ static void on_user_due(struct vu *vu, int64_t due_ns, int64_t now_ns)
     begin_session(vu, next_serial(vu), due_ns, now_ns);
 }
 
-/* ---- open loop ---- */
+/* --- open loop --- */
 
 static int64_t arrival_ns(const struct share *share)
 {
@@ -301,7 +301,7 @@ static void on_connection_free(struct vu *vu, int64_t now_ns)
     begin_session(vu, serial, due_ns, now_ns);
 }
 
-/* ---- after a session ---- */
+/* --- after a session --- */
 
 static void begin_next(struct vu *vu, bool has_failed, int64_t now_ns)
 {
@@ -333,7 +333,7 @@ static void after_session(struct vu *vu, bool has_failed, int64_t now_ns)
         end_if_over(squad);
 }
 
-/* ---- measuring ---- */
+/* --- measuring --- */
 
 /* An open loop measures by when a session should have begun, or its slowest answers would be left out. */
 static bool is_measured(const struct squad *squad, const struct vu *vu, int64_t now_ns)
@@ -426,7 +426,7 @@ static void on_failure(struct http_link *link, enum http_failure failure, int64_
     after_session(vu, true, now_ns);
 }
 
-/* ---- the loop ---- */
+/* --- the loop --- */
 
 static void serve_due(struct squad *squad)
 {
@@ -534,7 +534,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- from outside ---- */
+/* --- from outside --- */
 
 static bool init_share(struct squad *squad, size_t i)
 {

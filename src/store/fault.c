@@ -64,7 +64,7 @@ struct fault_reader {
     struct store_reader *inner;
 };
 
-/* --- the specification ---------------------------------------------------------------------------------- */
+/* --- the specification --- */
 
 static bool find_name(struct slice text, const struct slice *names, int count, int *found)
 {
@@ -123,7 +123,7 @@ static enum err parse_spec(struct fault_store *store, const char *spec, struct e
     return ERR_NONE;
 }
 
-/* --- failing -------------------------------------------------------------------------------------------- */
+/* --- failing --- */
 
 static enum fault next_fault(struct fault_store *store, enum operation operation)
 {
@@ -166,7 +166,7 @@ static enum err fail_after(enum fault fault, enum err err, struct error *error)
     return err;
 }
 
-/* --- the operations ------------------------------------------------------------------------------------- */
+/* --- the operations --- */
 
 static enum err fault_load(struct store *base, struct world *world, const struct command *const *commands,
     size_t count, struct error *error)

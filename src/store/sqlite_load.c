@@ -62,7 +62,7 @@ static bool take_id(struct loader *loader, enum sequence sequence, int64_t id)
     return is_next;
 }
 
-/* --- products ------------------------------------------------------------------------------------------- */
+/* --- products --- */
 
 static const char products_text[] =
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at, updated_at,"
@@ -130,7 +130,7 @@ static struct product *find_product(const struct loader *loader, int64_t id)
     return found == NULL ? NULL : *found;
 }
 
-/* --- purchases and keys --------------------------------------------------------------------------------- */
+/* --- purchases and keys --- */
 
 static const char purchases_text[] = "SELECT id, product_id, nth, user_id FROM purchase_log ORDER BY id";
 
@@ -172,7 +172,7 @@ static enum err load_key(struct loader *loader, sqlite3_stmt *row)
     return world_load_key(loader->world, &record) ? ERR_NONE : out_of_memory(loader);
 }
 
-/* --- sequences ------------------------------------------------------------------------------------------ */
+/* --- sequences --- */
 
 static const char sequences_text[] = "SELECT next_value, name FROM sequences";
 
@@ -209,7 +209,7 @@ static enum err set_next_ids(struct loader *loader)
     return ERR_NONE;
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------ */
+/* --- all of it --- */
 
 static enum err load_table(struct loader *loader, const char *text, load_row *load_one)
 {

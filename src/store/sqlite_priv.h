@@ -9,7 +9,7 @@
 #include "store/purchase_index.h"
 #include "store/sqlite.h"
 
-/* --- sqlite_schema.c: the file, and what its tables look like ------------------------------------------- */
+/* --- sqlite_schema.c: the file, and what its tables look like --- */
 
 enum { SCHEMA_VERSION = 1, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
 
@@ -48,7 +48,7 @@ enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what,
 enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char *path, const char *what,
     struct error *error);
 
-/* --- sqlite_wal.c: how far the log is committed, and its return to the file ----------------------------- */
+/* --- sqlite_wal.c: how far the log is committed, and its return to the file --- */
 
 enum { WAL_SALT_BYTES = 8 };
 
@@ -74,7 +74,7 @@ int wal_last_errno(const struct wal *wal);
 /* After a COMMIT that failed and its rollback: is it certain that the failed transaction cannot come back? */
 MUST_CHECK bool wal_is_as_committed(struct wal *wal);
 
-/* --- sqlite_write.c: one transaction -------------------------------------------------------------------- */
+/* --- sqlite_write.c: one transaction --- */
 
 enum statement {
     STATEMENT_BEGIN,
@@ -123,13 +123,13 @@ void write_fini(struct sqlite_store *store);
 MUST_CHECK enum err write_commit(struct store *base, const struct world *world, struct error *error);
 MUST_CHECK enum err write_probe(struct store *base, struct error *error);
 
-/* --- sqlite_load.c -------------------------------------------------------------------------------------- */
+/* --- sqlite_load.c --- */
 
 /* store_load. After an error the world holds part of the store and is of no use. */
 MUST_CHECK enum err load_world(struct store *base, struct world *world, const struct command *const *commands,
     size_t count, struct error *error);
 
-/* --- sqlite_reader.c ------------------------------------------------------------------------------------ */
+/* --- sqlite_reader.c --- */
 
 MUST_CHECK enum err reader_open(struct store *base, struct store_reader **reader, struct error *error);
 MUST_CHECK enum err reader_purchase(struct store_reader *base, struct slice sku, struct slice user,

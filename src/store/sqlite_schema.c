@@ -32,7 +32,7 @@ static const struct schema_step steps[] = {
 };
 _Static_assert(sizeof steps / sizeof steps[0] == SCHEMA_VERSION, "one step a version");
 
-/* --- errors --------------------------------------------------------------------------------------------- */
+/* --- errors --- */
 
 /* Quota and a limit on the size of files are a full disk to us: the same remedy, the same recovery. */
 static enum err failed_io(int rc, int system_errno)
@@ -109,7 +109,7 @@ enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char 
         has_cause ? strerror(system_errno) : "", rc, remedy(code, rc));
 }
 
-/* --- looking before touching ---------------------------------------------------------------------------- */
+/* --- looking before touching --- */
 
 /* Path and ending; false when it does not fit. */
 static bool beside(char beside_path[PATH_MAX], const char *path, const char *ending)
@@ -178,7 +178,7 @@ enum err schema_look(const char *path, enum schema_file *file, struct error *err
     return err;
 }
 
-/* --- small statements ----------------------------------------------------------------------------------- */
+/* --- small statements --- */
 
 /* The first column of the first row as a number. */
 static int query_i64(sqlite3 *db, const char *sql, int64_t *value)
@@ -210,7 +210,7 @@ static int query_is(sqlite3 *db, const char *sql, const char *expected, char *fo
     return strcmp(found, expected) == 0 ? SQLITE_OK : SQLITE_MISMATCH;
 }
 
-/* --- versions ------------------------------------------------------------------------------------------- */
+/* --- versions --- */
 
 static enum err run_step(sqlite3 *db, const char *path, const struct schema_step *step, struct error *error)
 {
@@ -252,7 +252,7 @@ enum err schema_bring_up(sqlite3 *db, const char *path, const struct schema_step
     return ERR_NONE;
 }
 
-/* --- opening -------------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 /* No foreign keys: without an index on product_id, which purchases do not have on purpose, each removed
  * product would be looked for in every purchase; the rules keep them, the auditor proves it. No secure

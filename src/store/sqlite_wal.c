@@ -45,7 +45,7 @@ enum {
     CHECKPOINT_RETRY_FRAMES = 1000, /* after one that could not finish */
 };
 
-/* --- the format of the log: https://www.sqlite.org/fileformat2.html#the_write_ahead_log ----------------- */
+/* --- the format of the log: https://www.sqlite.org/fileformat2.html#the_write_ahead_log --- */
 
 enum {
     HEADER_BYTES = 32,
@@ -94,7 +94,7 @@ static bool sum_is(const struct sum *sum, const unsigned char *stored)
     return sum->a == big32(stored) && sum->b == big32(stored + 4);
 }
 
-/* --- reading it as a recovery would --------------------------------------------------------------------- */
+/* --- reading it as a recovery would --- */
 
 struct scan {
     sqlite3_file *file;
@@ -193,7 +193,7 @@ static enum scan_result scan_frames(struct scan *scan)
     return result;
 }
 
-/* --- keeping count -------------------------------------------------------------------------------------- */
+/* --- keeping count --- */
 
 static int note_frames(void *context, sqlite3 *db, const char *name, int frames)
 {

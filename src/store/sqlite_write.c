@@ -29,7 +29,7 @@
 
 /* A probe wants as much room as a large batch needs in the log and the file, so that the door does not open
  * for the first batch to fall over the threshold. */
-enum { PROBE_FREE_BYTES = 8 * 1024 * 1024 };
+enum { PROBE_FREE_BYTES = 1024 * 1024 };
 
 const struct slice sequence_names[SEQUENCE_COUNT] = {
     [SEQUENCE_PRODUCTS] = SLICE_INIT("products"),
@@ -88,7 +88,7 @@ void write_fini(struct sqlite_store *store)
     free(store->hashes);
 }
 
-/* --- statements ----------------------------------------------------------------------------------------- */
+/* --- statements --- */
 
 /* Binding neither copies nor allocates; it fails only when the statement is misused. */
 void bind_text(sqlite3_stmt *statement, int at, struct slice text)
@@ -139,7 +139,7 @@ static void rollback(struct sqlite_store *store)
     store->is_broken = true;
 }
 
-/* --- the kinds of change -------------------------------------------------------------------------------- */
+/* --- the kinds of change --- */
 
 /* Before ids up to `id_last` are deleted; see the head of this file. */
 static enum err guard_sequence(struct batch *batch, enum sequence sequence, int64_t id_last, int64_t next_id)
@@ -279,7 +279,7 @@ static enum err write_change(struct batch *batch, const struct change *change)
     return ERR_CORRUPT;
 }
 
-/* --- the transaction ------------------------------------------------------------------------------------ */
+/* --- the transaction --- */
 
 static bool make_room_for_hashes(struct sqlite_store *store, size_t count)
 {
@@ -373,7 +373,7 @@ enum err write_commit(struct store *base, const struct world *world, struct erro
     return ERR_NONE;
 }
 
-/* --- the probe ------------------------------------------------------------------------------------------ */
+/* --- the probe --- */
 
 static enum err check_room(const struct sqlite_store *store, struct error *error)
 {

@@ -42,7 +42,7 @@ static enum err check_options(const struct verify_options *options, struct error
     return ERR_NONE;
 }
 
-/* --- before the checks: is there something to check? ------------------------------------------------- */
+/* --- before the checks: is there something to check? --- */
 
 static enum err load_journals(struct run *run)
 {
@@ -129,7 +129,7 @@ static enum err check_there_is_something(struct run *run)
     return ERR_NONE;
 }
 
-/* --- the checks -------------------------------------------------------------------------------------- */
+/* --- the checks --- */
 
 static void check_one(struct run *run, size_t index, const struct subject *subject)
 {
@@ -289,7 +289,7 @@ static enum err run_until_intact(struct run *run)
         run->options->store_path);
 }
 
-/* --- the report -------------------------------------------------------------------------------------- */
+/* --- the report --- */
 
 static enum err write_file(const struct run *run, const char *path)
 {

@@ -13,7 +13,7 @@
 #include "base/ensure.h"
 #include "base/hist.h"
 #include "base/log.h"
-#include "store/sqlite.h"
+#include "store/sqlite_priv.h"
 
 static void must(enum err err, const struct error *error)
 {
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
     struct run run = {0};
     char path[512];
     if (argc < 2) {
-        fprintf(stderr, "usage: store_bench DIRECTORY [PURCHASES]\n");
+        fprintf(stderr, "usage: store_bench DIRECTORY [PURCHASES [FRAMES]]\n");
         return 2;
     }
     int64_t purchases = argc > 2 ? strtoll(argv[2], NULL, 10) : 1000000;
@@ -124,6 +124,11 @@ int main(int argc, char **argv)
     world_begin(&run.world);
     struct product *product = world_add_product(&run.world, SLICE("BENCH"), &values);
     struct error error;
+    if (argc > 3) {
+        struct wal *wal = &((struct sqlite_store *)run.store)->wal;
+        wal->checkpoint_frames = strtoll(argv[3], NULL, 10);
+        wal->checkpoint_at = wal->checkpoint_frames;
+    }
     ENSURE(product != NULL);
     must(store_commit(run.store, &run.world, &error), &error);
     world_accept(&run.world);
