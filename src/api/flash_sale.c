@@ -177,8 +177,8 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
         reply_result(request, refusal, 0);
         return;
     }
-    /* A parsed body that waited in the line would cost a piece of the heap: only one a thread has memory
-     * ready. */
+    /* Parsed bodies that waited in the line would fill their thread's memory for JSON; the next ones would
+     * then come from the heap. */
     sku = arena_copy(&request->arena, sku);
     request_body_fini(body);
     struct face_call *face_call = face_call_create(request, thread, COMMAND_PURCHASE, on_purchase_done);
