@@ -53,7 +53,8 @@ struct http_request {
     struct arena arena;                   /* request_arena_bytes, gone with the request */
     int64_t arrived_ns;                   /* clock_mono_ns of the turn of the loop that read its last byte */
     bool is_from_loopback;                /* the client's address is 127.0.0.0/8 or ::1 */
-    int counted_status;        /* for on_answered: 0 as answered, HTTP_NOT_COUNTED, or another; the handler sets it */
+    int counted_status; /* for on_answered: 0 as answered, HTTP_NOT_COUNTED, or another; the handler sets it
+                         */
     struct http_server *server;
 };
 
@@ -163,10 +164,11 @@ void http_reply_close(struct http_request *request, int status, struct slice con
 
 /*
  * Answers 200 (for HEAD: the head alone) with a body that goes on: chunked, one chunk a write. The request is
- * gone when this returns. A stream holds at most one unsent write: while http_stream_is_ready is false,
- * http_stream_write must not be called; on_ready tells when it may be again. on_closed is called exactly
- * once, when the client has gone, was cut by the write deadline, or after http_stream_end; the stream is gone
- * then. Returns NULL, with everything done, when the client has already gone or the request was a HEAD.
+ * gone when this returns. A stream holds at most one unsent write: while http_stream_is_ready is false, more
+ * should wait for on_ready; http_stream_write cuts the client then, for it takes nothing. (That can be so
+ * right after opening, when earlier replies lie untaken before it.) on_closed is called exactly once, when
+ * the client has gone, was cut, or after http_stream_end; the stream is gone then. Returns NULL, with
+ * everything done, when the client has already gone or the request was a HEAD.
  */
 struct http_stream;
 

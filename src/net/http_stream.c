@@ -99,7 +99,10 @@ void http_stream_write(struct http_stream *stream, struct slice data)
     struct connection *conn = stream->conn;
     if (conn == NULL || data.len == 0)
         return;
-    ENSURE(conn->output == NULL);
+    if (conn->output != NULL) {
+        conn_reset(conn);
+        return;
+    }
     char size[CHUNK_SIZE_MAX + 1];
     int size_len = stream->is_chunked ? snprintf(size, sizeof size, "%zx\r\n", data.len) : 0;
     const uv_buf_t bufs[] = {

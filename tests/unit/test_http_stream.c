@@ -180,6 +180,24 @@ static void a_slow_reader_holds_one_write_and_is_told_when_there_is_room(void **
     (void)close(fd);
 }
 
+static void write_anyway(struct kit *kit)
+{
+    http_stream_write(kit->stream, SLICE("more"));
+    ENSURE(!http_stream_is_ready(kit->stream));
+    http_stream_write(kit->stream, SLICE("still more")); /* gone, and nothing happens */
+}
+
+static void writing_to_one_who_takes_nothing_cuts_it(void **state)
+{
+    struct kit *kit = *state;
+    int fd = open_stream(kit, GET("/stream"));
+    kit_wait(kit, fill, "for the socket to be full");
+    kit_run(kit, write_anyway);
+    kit_wait(kit, is_closed, "for on_closed");
+    client_expect_gone(fd);
+    (void)close(fd);
+}
+
 static bool is_ready_again(struct kit *kit)
 {
     return kit->stream_ready_count == 1 && http_stream_is_ready(kit->stream);
@@ -278,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_listener_that_leaves_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_slow_reader_holds_one_write_and_is_told_when_there_is_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(writing_to_one_who_takes_nothing_cuts_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_that_catches_up_gets_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_that_never_reads_is_cut, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(a_quiet_stream_is_not_cut, set_up_impatient, tear_down),
