@@ -20,9 +20,6 @@
 
 enum {
     BUSY_TIMEOUT_MS = 5000, /* for a person with the sqlite3 shell; nobody else writes */
-    /* quick_check reads the whole file (about 0.4 s for this much) before the first sale can be made. A
-     * larger file is checked by what loading it finds: every row of every table passes there too. */
-    QUICK_CHECK_MAX_BYTES = 64 * 1024 * 1024,
     FILE_HEADER_BYTES = 100,
     FILE_APPLICATION_ID_AT = 68,
 };
@@ -263,7 +260,7 @@ static const char settings_sql[] =
     "PRAGMA secure_delete = OFF;"
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA cache_size = -16384;"            /* KiB */
-    "PRAGMA journal_size_limit = 67108864;"; /* bytes; four times what a checkpoint waits for */
+    "PRAGMA journal_size_limit = 16777216;"; /* bytes; four times what a checkpoint waits for */
 
 static enum err set_up(sqlite3 *db, const char *path, struct error *error)
 {
@@ -284,16 +281,12 @@ static enum err switch_to_log(sqlite3 *db, const char *path, struct error *error
     return rc == SQLITE_OK ? ERR_NONE : sqlite_failure(db, rc, path, "open the log of", error);
 }
 
-static enum err check_small(sqlite3 *db, const char *path, struct error *error)
+/* Reads the whole file once, which adds a quarter to the time of loading it (0.15 s for a million purchases), and
+ * finds damage before anybody is served: pages out of place, rows out of order or against a check. */
+static enum err check(sqlite3 *db, const char *path, struct error *error)
 {
     char answer[200] = "";
-    int64_t pages = 0;
-    int64_t page_bytes = 0;
-    int rc = query_i64(db, "PRAGMA page_count", &pages);
-    if (rc == SQLITE_OK)
-        rc = query_i64(db, "PRAGMA page_size", &page_bytes);
-    if (rc == SQLITE_OK && pages <= QUICK_CHECK_MAX_BYTES / page_bytes)
-        rc = query_is(db, "PRAGMA quick_check(1)", "ok", answer, sizeof answer);
+    int rc = query_is(db, "PRAGMA quick_check(1)", "ok", answer, sizeof answer);
     for (char *at = answer; *at != '\0'; at++) {
         if (*at == '\n')
             *at = ' ';
@@ -327,7 +320,7 @@ static enum err open_checked(sqlite3 *db, const char *path, enum schema_file fil
     if (err == ERR_NONE)
         err = switch_to_log(db, path, error);
     if (err == ERR_NONE && file == SCHEMA_FILE_STORE)
-        err = check_small(db, path, error);
+        err = check(db, path, error);
     if (err == ERR_NONE && file != SCHEMA_FILE_STORE)
         err = flush_directory(path, error);
     return err;

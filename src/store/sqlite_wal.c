@@ -41,8 +41,10 @@
 #include "base/log.h"
 
 enum {
-    CHECKPOINT_FRAMES = 4000, /* 16 MiB of log; up to 4062 frames the shared index needs one block of 32 KiB */
-    CHECKPOINT_RETRY_FRAMES = 1000, /* after one that could not finish */
+    /* 4 MiB of log. In batches of 512 the commit that makes the checkpoint takes 3 to 4 ms with 1,000 frames, 7 ms
+     * with 2,000, 10 ms with 4,000, at the same 950,000 rows a second; 500 cost a third of them. */
+    CHECKPOINT_FRAMES = 1000,
+    CHECKPOINT_RETRY_FRAMES = 500, /* after one that could not finish */
 };
 
 /* --- the format of the log: https://www.sqlite.org/fileformat2.html#the_write_ahead_log --- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the embedded store costs: rows a second by size of batch, the flush alone, checkpoints, and loading.
- * Not part of the suite. Usage: store_bench DIRECTORY [PURCHASES] (1,000,000 unless said); the directory must
- * be on the disk to be measured.
+ * Not part of the suite. Usage: store_bench DIRECTORY [PURCHASES [FRAMES]]; the directory must be on the disk
+ * to be measured, PURCHASES are 1,000,000 unless said, FRAMES is the length of log that calls for a
+ * checkpoint.
  */
 #include <fcntl.h>
 #include <stdio.h>
