@@ -77,7 +77,7 @@ static void fingerprint(const struct http_request *request, unsigned char hash[F
     crypto_generichash_final(&state, hash, FINGERPRINT_BYTES);
 }
 
-/* Both in one piece in the arena; the empty slice when that is full. */
+/* Both in one piece in the arena, which overflows when it is full. */
 static struct slice join(struct arena *arena, struct slice head, struct slice tail)
 {
     char memory[64 + USER_LEN_MAX];
@@ -104,6 +104,11 @@ bool face_call_read_key(struct face_call *face_call, struct slice kind, struct s
     struct idempotency *idempotency = &face_call->call.command.idempotency;
     idempotency->key = key;
     idempotency->scope = join(&request->arena, kind, owner);
+    if (request->arena.has_overflowed) { /* without its scope the key would be everybody's */
+        face_call_fini(face_call);
+        reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
+        return false;
+    }
     fingerprint(request, idempotency->fingerprint);
     return true;
 }

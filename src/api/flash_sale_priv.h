@@ -30,7 +30,7 @@ void face_call_fini(struct face_call *face_call);
 
 /*
  * Fills command.idempotency from the request's Idempotency-Key, if it has one; its scope is `kind` and
- * `owner` joined. False: the request has been answered with 400 and is gone; the call is finished.
+ * `owner` joined. False: the request has been answered and is gone; the call is finished.
  */
 MUST_CHECK bool face_call_read_key(struct face_call *face_call, struct slice kind, struct slice owner);
 

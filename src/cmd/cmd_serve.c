@@ -237,9 +237,9 @@ static void on_signal(uv_signal_t *handle, int number)
         end_loop(server);
         return;
     }
+    atomic_store(&server->app.is_draining, true);
     log_info("serve", "%s: answering what has been accepted, then stopping",
         number == SIGTERM ? "SIGTERM" : "SIGINT");
-    atomic_store(&server->app.is_draining, true);
     notify_manager("STOPPING=1");
     uv_timer_start(&server->drain_timer, on_drain_delay, (uint64_t)server->params.drain_delay_ms, 0);
 }

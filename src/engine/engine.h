@@ -90,7 +90,7 @@ struct engine_port_events {
 /* Before engine_start. NULL when memory is out. Everything below is for the one thread that uses the port. */
 struct engine_port *engine_port_open(struct engine *engine, struct engine_port_events events);
 
-/* Nothing may be under way. */
+/* Nothing may be under way, and the engine's thread must not run. */
 void engine_port_close(struct engine_port *port);
 
 /*

@@ -38,7 +38,9 @@ static void unlink_port(struct engine *engine, struct engine_port *port)
 
 void engine_port_close(struct engine_port *port)
 {
-    ENSURE(port->pushed.count == 0 && port->mailbox.answered.count == 0);
+    ENSURE(!port->engine->is_started);
+    ENSURE(port->pushed.count == 0);
+    ENSURE(port->mailbox.answered.count == 0);
     unlink_port(port->engine, port);
     for (size_t i = 0; i < port->mailbox.view_count; i++)
         sale_view_put(port->mailbox.views[i]);

@@ -312,7 +312,7 @@ def test_without_a_key_the_admin_routes_stay_closed(start_server):
     server = start_server(key=None)
     for headers in ({}, {"X-Admin-Key": ""}, {"X-Admin-Key": "dev-admin-key-12345678"}):
         assert wire.ask(server.port, "GET", PRODUCTS + "/A", headers).status == 401
-    words = re.findall(r"[^\s\"',]{16,}", server.out.text() + "\n" + server.err.text())
+    words = wire.wait_for(lambda: re.findall(r"[^\s\"',]{16,}", server.out.text()), "a printed key", 5)
     statuses = {wire.ask(server.port, "GET", PRODUCTS + "/A", {"X-Admin-Key": word}).status for word in set(words)
         if word.isascii()}
     assert 404 in statuses, f"no printed word is the key: {words}"
@@ -323,7 +323,8 @@ def test_two_servers_without_a_key_have_different_ones(start_server):
     texts = []
     for _ in range(2):
         server = start_server(key=None)
-        texts.append(set(re.findall(r"[0-9A-Za-z_-]{16,}", server.out.text() + "\n" + server.err.text())))
+        printed = wire.wait_for(lambda: re.findall(r"[0-9A-Za-z_-]{16,}", server.out.text()), "a printed key", 5)
+        texts.append(set(printed))
     assert texts[0] - texts[1] and texts[1] - texts[0]
 
 
