@@ -10,8 +10,8 @@ All tests, or the parts that are named, and one line at the end: `N passed, N fa
     fuzz   every fuzz target for ten seconds (build-fuzz/)
     demo   the release build sells out and audits (build/)
 
-Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. A failure is printed with the command that repeats it.
-With CI=true nothing may be skipped.
+Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. A failure
+is printed with the command that repeats it. With CI=true nothing may be skipped.
 """
 import concurrent.futures
 import os
