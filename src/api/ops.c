@@ -28,7 +28,7 @@ static const char *not_ready_because(const struct app *app)
     case ENGINE_FAILING:
         return "the store cannot be written; the server tries again by itself";
     case ENGINE_HALTED:
-        return "the outcome of a commit is unknown; restart the server";
+        return "what is in the store is not known for sure; restart the server";
     case ENGINE_STOPPING:
         break;
     }

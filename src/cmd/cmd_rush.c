@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `doorbuster rush`: the load generator (rush/rush.h) from the command line. Exit status 0: every run passed;
- * 1: a threshold or an invariant failed, or the result is invalid or incomplete; 2: usage; 3: the server cannot be
- * reached or the sale cannot be set up. With --runs N above 1 the exit status is the number of failed runs, at
- * most 99; a run that could not be set up is a failed one.
+ * 1: a threshold or an invariant failed, or the result is invalid or incomplete; 2: usage; 3: the server
+ * cannot be reached or the sale cannot be set up. With --runs N above 1 the exit status is the number of
+ * failed runs, at most 99; a run that could not be set up is a failed one.
  */
 #include <signal.h>
 #include <stdatomic.h>
@@ -122,7 +122,8 @@ int cmd_rush(int argc, char **argv)
     if (err == ERR_NONE) {
         reports = calloc((size_t)params.runs, sizeof *reports);
         if (reports == NULL)
-            err = error_set(&error, ERR_MEMORY, "no memory for the reports of %lld runs", (long long)params.runs);
+            err = error_set(
+                &error, ERR_MEMORY, "no memory for the reports of %lld runs", (long long)params.runs);
     }
     if (err == ERR_NONE) {
         catch_signals();

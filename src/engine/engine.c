@@ -98,11 +98,17 @@ static void set_last_error(struct engine *engine, const struct error *error)
     pthread_mutex_unlock(&engine->last_error_lock);
 }
 
+/* Only opening the store again tells what is in it. */
+static bool is_fatal(enum err status)
+{
+    return status == ERR_COMMIT_UNKNOWN || status == ERR_CORRUPT;
+}
+
 static void note_failure(struct engine *engine, const struct error *error)
 {
     set_last_error(engine, error);
     atomic_fetch_add_explicit(&engine->figures.commits_failed_total, 1, memory_order_relaxed);
-    if (error->code == ERR_COMMIT_UNKNOWN) {
+    if (is_fatal(error->code)) {
         log_error("engine",
             "%s; nothing more is accepted, because what is on disk is not known: restart the server",
             error->message);
@@ -126,11 +132,11 @@ static void probe_store(struct engine *engine)
     if (status == ERR_NONE) {
         log_info("engine", "the store works again");
         move_to(engine, ENGINE_SERVING);
-    } else if (status == ERR_COMMIT_UNKNOWN) {
+    } else if (is_fatal(status)) {
         note_failure(engine, &error);
     } else {
-        set_last_error(
-            engine, &error); /* it may have changed: first a write failed, now there is too little room */
+        /* It may have changed: first a write failed, now there is too little room. */
+        set_last_error(engine, &error);
     }
 }
 

@@ -33,7 +33,7 @@ struct engine_config {
 enum engine_state {
     ENGINE_SERVING,
     ENGINE_FAILING,  /* the store cannot be written now; comes back by itself */
-    ENGINE_HALTED,   /* the outcome of a commit is unknown; needs a restart */
+    ENGINE_HALTED,   /* a commit's outcome is unknown or the store is damaged; needs a restart */
     ENGINE_STOPPING, /* finishes what it has accepted */
 };
 

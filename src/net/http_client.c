@@ -11,14 +11,15 @@
 #include "base/pool.h"
 
 enum {
-    SCRATCH_SIZE = 65536,      /* bytes that one recv may take */
-    SWEEP_INTERVAL_MS = 10,    /* how exactly time-outs are kept */
+    SCRATCH_SIZE = 65536,       /* bytes that one recv may take */
+    SWEEP_INTERVAL_MS = 10,     /* how exactly time-outs are kept */
     SOCKET_COUNT_MAX = 1 << 20, /* more open files no kernel gives by default */
-    SOURCE_COUNT_MAX = 250,    /* 127.0.0.2 to 127.0.0.251 */
+    SOURCE_COUNT_MAX = 250,     /* 127.0.0.2 to 127.0.0.251 */
     RECEIVED_SIZE_FIRST = 4096
 };
 
-/* A connection. Separate from the link because libuv lets go of a handle only at the end of the loop's turn. */
+/* A connection. Separate from the link because libuv lets go of a handle only at the end of the loop's turn.
+ */
 struct http_socket {
     uv_poll_t poll;
     struct http_client *client;
@@ -34,9 +35,9 @@ struct http_client {
     uv_timer_t sweep;     /* runs while somebody waits */
     uv_idle_t undertaker; /* runs while somebody is doomed */
     struct pool sockets;
-    struct list waiting; /* links by deadline: all have the same time-out, so in order of sending */
-    struct list doomed;  /* links whose sending failed at once, until on_failure has told */
-    int handle_count;    /* handles that libuv has not let go of */
+    struct list waiting;   /* links by deadline: all have the same time-out, so in order of sending */
+    struct list doomed;    /* links whose sending failed at once, until on_failure has told */
+    int handle_count;      /* handles that libuv has not let go of */
     unsigned source_index; /* loopback source addresses used up so far */
     int last_errno;
     bool is_loopback;
@@ -99,7 +100,8 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
     int64_t now_ns = clock_mono_ns();
-    for (struct list *node = list_first(&client->waiting); node != NULL; node = list_first(&client->waiting)) {
+    for (struct list *node = list_first(&client->waiting); node != NULL;
+         node = list_first(&client->waiting)) {
         struct http_link *link = CONTAINER_OF(node, struct http_link, node);
         if (link->deadline_ns > now_ns)
             return;
@@ -177,7 +179,8 @@ static int flush(struct http_link *link)
     struct http_socket *socket = link->socket;
     struct strbuf *request = &link->request;
     while (link->sent_len < request->len) {
-        ssize_t sent = send(socket->fd, request->base + link->sent_len, request->len - link->sent_len, MSG_NOSIGNAL);
+        ssize_t sent =
+            send(socket->fd, request->base + link->sent_len, request->len - link->sent_len, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -188,7 +191,8 @@ static int flush(struct http_link *link)
             return errno;
         link->sent_len += (size_t)sent;
         if (link->sent_ns == 0)
-            link->sent_ns = link->connected_ns == 0 && !socket->is_connecting ? link->started_ns : clock_mono_ns();
+            link->sent_ns =
+                link->connected_ns == 0 && !socket->is_connecting ? link->started_ns : clock_mono_ns();
     }
     if (socket->is_connecting) { /* the kernel took the bytes, so the connection stands */
         socket->is_connecting = false;
@@ -198,7 +202,8 @@ static int flush(struct http_link *link)
     return 0;
 }
 
-/* A loopback connection to a port that nobody listens on may get that very port as its own and meet itself. */
+/* A loopback connection to a port that nobody listens on may get that very port as its own and meet itself.
+ */
 static bool has_met_itself(const struct http_client *client, int fd)
 {
     struct sockaddr_storage own = {0};
@@ -206,11 +211,13 @@ static bool has_met_itself(const struct http_client *client, int fd)
     if (!client->is_loopback || getsockname(fd, (struct sockaddr *)&own, &len) != 0)
         return false;
     const struct sockaddr_in *mine = (const struct sockaddr_in *)(const void *)&own;
-    const struct sockaddr_in *theirs = (const struct sockaddr_in *)(const void *)&client->config.target.address;
+    const struct sockaddr_in *theirs =
+        (const struct sockaddr_in *)(const void *)&client->config.target.address;
     return mine->sin_port == theirs->sin_port && mine->sin_addr.s_addr == theirs->sin_addr.s_addr;
 }
 
-/* When the ephemeral ports of one address are used up, the next address of the loopback network has as many. */
+/* When the ephemeral ports of one address are used up, the next address of the loopback network has as many.
+ */
 static void bind_source(const struct http_client *client, int fd)
 {
     if (client->source_index == 0)
@@ -218,12 +225,14 @@ static void bind_source(const struct http_client *client, int fd)
     int on = 1;
     struct sockaddr_in source = {.sin_family = AF_INET};
     source.sin_addr.s_addr = htonl((127U << 24) + 1 + client->source_index);
-    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on); /* else the ports are shared out twice */
-    (void)bind(fd, (struct sockaddr *)&source, sizeof source); /* when it fails, connect will say so */
+    (void)setsockopt(
+        fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on); /* else the ports are shared out twice */
+    (void)bind(fd, (struct sockaddr *)&source, sizeof source);    /* when it fails, connect will say so */
 }
 
-/* A socket that connects, or -1 with errno. Without TCP_NODELAY, a system call more: the algorithm that it turns off
- * holds back only what follows unacknowledged bytes, and a request is one write after a complete answer. */
+/* A socket that connects, or -1 with errno. Without TCP_NODELAY, a system call more: the algorithm that it
+ * turns off holds back only what follows unacknowledged bytes, and a request is one write after a complete
+ * answer. */
 static int open_fd(struct http_client *client)
 {
     const struct http_target *target = &client->config.target;
@@ -232,7 +241,8 @@ static int open_fd(struct http_client *client)
         if (fd < 0)
             return -1;
         bind_source(client, fd);
-        if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) == 0 || errno == EINPROGRESS)
+        if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) == 0 ||
+            errno == EINPROGRESS)
             return fd;
         int code = errno;
         (void)close(fd);
@@ -272,7 +282,8 @@ static int open_socket(struct http_link *link)
     return 0;
 }
 
-/* On a fresh connection. On loopback it often stands when connect returns, and sending saves a turn of the loop. */
+/* On a fresh connection. On loopback it often stands when connect returns, and sending saves a turn of the
+ * loop. */
 static void send_fresh(struct http_link *link)
 {
     int code = open_socket(link);
@@ -303,7 +314,8 @@ void http_link_send(struct http_link *link, int64_t now_ns)
             return;
         }
     }
-    send_fresh(link); /* not connected, or closed by the server before a byte was sent: nothing can happen twice */
+    send_fresh(
+        link); /* not connected, or closed by the server before a byte was sent: nothing can happen twice */
 }
 
 static void on_connected(struct http_link *link)
@@ -368,8 +380,8 @@ static void answered(struct http_link *link, size_t received_len, bool is_eof, i
     link->client->config.on_reply(link, &link->response, now_ns);
 }
 
-/* What came is no HTTP. When it is our own request, nobody listens there, and nothing was sent to anybody. Looked at
- * only now, because it is rare and a system call. */
+/* What came is no HTTP. When it is our own request, nobody listens there, and nothing was sent to anybody.
+ * Looked at only now, because it is rare and a system call. */
 static void refuse_answer(struct http_link *link)
 {
     bool is_own = has_met_itself(link->client, link->socket->fd);

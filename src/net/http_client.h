@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 client on one event loop, made for very many connections to one server: a load generator shares its
- * machine with what it measures, so a request on a kept connection costs one recv, one send and no allocation.
+ * HTTP/1.1 client on one event loop, made for very many connections to one server: a load generator shares
+ * its machine with what it measures, so a request on a kept connection costs one recv, one send and no
+ * allocation.
  *
- * A link is one place from which requests are sent, one at a time. It connects when it has to, stays connected as
- * long as both sides like, and connects again when the server has closed in between. A request that was sent and
- * not answered is never sent again: whether it took effect is for the caller to find out.
+ * A link is one place from which requests are sent, one at a time. It connects when it has to, stays
+ * connected as long as both sides like, and connects again when the server has closed in between. A request
+ * that was sent and not answered is never sent again: whether it took effect is for the caller to find out.
  *
- * Everything here belongs to the thread that runs the loop. Exactly one of on_reply and on_failure is called for
- * every http_link_send, never from inside it; from either of them the next request may be sent.
+ * Everything here belongs to the thread that runs the loop. Exactly one of on_reply and on_failure is called
+ * for every http_link_send, never from inside it; from either of them the next request may be sent.
  */
 #ifndef DOORBUSTER_NET_HTTP_CLIENT_H
 #define DOORBUSTER_NET_HTTP_CLIENT_H
@@ -34,19 +35,19 @@ struct http_socket;
 
 struct http_link {
     struct http_client *client;
-    struct http_socket *socket;  /* NULL: not connected */
-    struct strbuf request;       /* the bytes to send; see http_link_prepare */
+    struct http_socket *socket; /* NULL: not connected */
+    struct strbuf request;      /* the bytes to send; see http_link_prepare */
     size_t sent_len;
     struct http_response response;
-    char *received;              /* an answer that came in pieces; kept for the next one */
+    char *received; /* an answer that came in pieces; kept for the next one */
     size_t received_len;
     size_t received_size;
-    struct list node;            /* on the list of links that wait for an answer, oldest first */
-    int64_t started_ns;          /* http_link_send was called */
-    int64_t connected_ns;        /* the connection stood; 0 when it was kept from before */
-    int64_t sent_ns;             /* the first byte was handed to the kernel; 0: none was */
+    struct list node;     /* on the list of links that wait for an answer, oldest first */
+    int64_t started_ns;   /* http_link_send was called */
+    int64_t connected_ns; /* the connection stood; 0 when it was kept from before */
+    int64_t sent_ns;      /* the first byte was handed to the kernel; 0: none was */
     int64_t deadline_ns;
-    enum http_failure doom;      /* a failure noticed inside http_link_send, told later */
+    enum http_failure doom; /* a failure noticed inside http_link_send, told later */
     bool is_waiting;
 };
 
@@ -55,7 +56,8 @@ struct http_client_config {
     int64_t timeout_ms;       /* from http_link_send to the last byte of the answer; told to 10 ms */
     size_t request_bytes_max; /* longest request */
     size_t reply_bytes_max;   /* longest reply, head included */
-    /* The response's slices are good until the callback returns. now_ns: clock_mono_ns when its last byte was read. */
+    /* The response's slices are good until the callback returns. now_ns: clock_mono_ns when its last byte was
+     * read. */
     void (*on_reply)(struct http_link *link, const struct http_response *response, int64_t now_ns);
     void (*on_failure)(struct http_link *link, enum http_failure failure, int64_t now_ns);
 };

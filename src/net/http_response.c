@@ -74,7 +74,8 @@ static void read_connection(struct http_response *response, struct slice value)
 }
 
 /* The few headers that matter are told apart by the length of their names first. */
-static bool read_header(struct http_response *response, const char *base, struct slice name, struct slice value)
+static bool read_header(
+    struct http_response *response, const char *base, struct slice name, struct slice value)
 {
     switch (name.len) {
     case 10:
@@ -167,7 +168,8 @@ static enum http_response_state feed_head(struct http_response *response, const 
         const char *end = memmem(base + from, len - from, "\r\n\r\n", 4);
         response->scanned = len;
         if (end == NULL)
-            return len - response->start > HTTP_RESPONSE_HEAD_MAX ? HTTP_RESPONSE_MALFORMED : HTTP_RESPONSE_PARTIAL;
+            return len - response->start > HTTP_RESPONSE_HEAD_MAX ? HTTP_RESPONSE_MALFORMED
+                                                                  : HTTP_RESPONSE_PARTIAL;
         size_t head_end = (size_t)(end - base) + 4;
         if (head_end - response->start > HTTP_RESPONSE_HEAD_MAX ||
             !read_head(response, base, slice_make(base + response->start, head_end - response->start)))
@@ -214,8 +216,8 @@ static bool read_chunk_size(struct slice line, size_t *size)
 }
 
 /* Takes a line of the chunked coding; PARTIAL when its end has not come yet. */
-static enum http_response_state next_chunk_line(struct http_response *response, const char *base, size_t len,
-    struct slice *line)
+static enum http_response_state next_chunk_line(
+    struct http_response *response, const char *base, size_t len, struct slice *line)
 {
     struct slice rest = slice_make(base + response->read_at, len - response->read_at);
     const char *end = memchr(rest.base, '\n', rest.len);
@@ -287,7 +289,8 @@ static enum http_response_state feed_body(struct http_response *response, char *
     return HTTP_RESPONSE_MALFORMED;
 }
 
-enum http_response_state http_response_feed(struct http_response *response, char *base, size_t len, bool is_eof)
+enum http_response_state http_response_feed(
+    struct http_response *response, char *base, size_t len, bool is_eof)
 {
     enum http_response_state state = feed_head(response, base, len);
     if (state == HTTP_RESPONSE_DONE)

@@ -9,7 +9,8 @@ enum { HOST_MAX = 256, PORT_TEXT_MAX = 6 };
 
 static enum err not_a_url(const char *url, const char *why, struct error *error)
 {
-    return error_set(error, ERR_USAGE, "'%.200s' is not a server's address: %s; expected http://HOST:PORT", url, why);
+    return error_set(
+        error, ERR_USAGE, "'%.200s' is not a server's address: %s; expected http://HOST:PORT", url, why);
 }
 
 /* Copies a part of the URL into a C string; false when it is empty or too long. */
@@ -53,7 +54,8 @@ static enum err look_up(struct http_target *target, const char *host, const char
     struct addrinfo *found = NULL;
     int status = getaddrinfo(host, port, &hints, &found);
     if (status != 0)
-        return error_set(error, ERR_ADDRESS, "the name '%s' cannot be looked up: %s", host, gai_strerror(status));
+        return error_set(
+            error, ERR_ADDRESS, "the name '%s' cannot be looked up: %s", host, gai_strerror(status));
     memcpy(&target->address, found->ai_addr, found->ai_addrlen);
     target->address_len = found->ai_addrlen;
     freeaddrinfo(found);
@@ -83,7 +85,8 @@ enum err http_target_init(struct http_target *target, const char *url, struct er
     int64_t number;
     if (!split_authority(authority, &host, &port) || !copy_part(host_text, sizeof host_text, host))
         return not_a_url(url, "the host is missing or too long", error);
-    if (!copy_part(port_text, sizeof port_text, port) || !slice_to_i64(port, &number) || number < 1 || number > 65535)
+    if (!copy_part(port_text, sizeof port_text, port) || !slice_to_i64(port, &number) || number < 1 ||
+        number > 65535)
         return not_a_url(url, "the port is not a number from 1 to 65535", error);
     if (!copy_part(target->authority, sizeof target->authority, authority))
         return not_a_url(url, "the host is too long", error);

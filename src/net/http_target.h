@@ -17,9 +17,9 @@ struct http_target {
 };
 
 /*
- * Reads the URL and looks the name up (this may block on DNS). HOST is a name, an IPv4 address or an IPv6 address
- * in brackets; without a port it is 80; a path other than "/" makes no sense here. ERR_USAGE: not such a URL;
- * ERR_ADDRESS: the name is not known.
+ * Reads the URL and looks the name up (this may block on DNS). HOST is a name, an IPv4 address or an IPv6
+ * address in brackets; without a port it is 80; a path other than "/" makes no sense here. ERR_USAGE: not
+ * such a URL; ERR_ADDRESS: the name is not known.
  */
 MUST_CHECK enum err http_target_init(struct http_target *target, const char *url, struct error *error);
 

@@ -16,7 +16,8 @@ static bool take(struct slice *text, struct slice expected)
     return true;
 }
 
-/* The inside of a JSON string up to its closing quote, when it holds neither escapes nor anything but ASCII. */
+/* The inside of a JSON string up to its closing quote, when it holds neither escapes nor anything but ASCII.
+ */
 static bool take_plain_text(struct slice *text, struct slice *inside)
 {
     for (size_t i = 0; i < text->len; i++) {
@@ -45,26 +46,30 @@ static bool take_number(struct slice *text, int64_t *value)
 static bool read_usual_success(struct slice body, struct slice *number)
 {
     struct slice when;
-    return take(&body, SLICE("{\"success\":true,\"data\":{\"purchaseNo\":\"")) && take_plain_text(&body, number) &&
-           take(&body, SLICE(",\"purchasedAt\":\"")) && take_plain_text(&body, &when) && slice_eq(body, SLICE("}}"));
+    return take(&body, SLICE("{\"success\":true,\"data\":{\"purchaseNo\":\"")) &&
+           take_plain_text(&body, number) && take(&body, SLICE(",\"purchasedAt\":\"")) &&
+           take_plain_text(&body, &when) && slice_eq(body, SLICE("}}"));
 }
 
 static bool read_usual_refusal(struct slice body, struct slice *code)
 {
     struct slice message;
     return take(&body, SLICE("{\"success\":false,\"error\":{\"code\":\"")) && take_plain_text(&body, code) &&
-           take(&body, SLICE(",\"message\":\"")) && take_plain_text(&body, &message) && slice_eq(body, SLICE("}}"));
+           take(&body, SLICE(",\"message\":\"")) && take_plain_text(&body, &message) &&
+           slice_eq(body, SLICE("}}"));
 }
 
 static bool read_usual_status(struct slice body, struct slice *state, struct sale_status *status)
 {
     struct slice text;
     return take(&body, SLICE("{\"success\":true,\"data\":{\"sku\":\"")) && take_plain_text(&body, &text) &&
-           take(&body, SLICE(",\"state\":\"")) && take_plain_text(&body, state) && take(&body, SLICE(",\"stock\":")) &&
-           take_number(&body, &status->stock) && take(&body, SLICE(",\"initialStock\":")) &&
-           take_number(&body, &status->initial_stock) && take(&body, SLICE(",\"productName\":\"")) &&
-           take_plain_text(&body, &text) && take(&body, SLICE(",\"startTime\":\"")) && take_plain_text(&body, &text) &&
-           take(&body, SLICE(",\"endTime\":\"")) && take_plain_text(&body, &text) && slice_eq(body, SLICE("}}"));
+           take(&body, SLICE(",\"state\":\"")) && take_plain_text(&body, state) &&
+           take(&body, SLICE(",\"stock\":")) && take_number(&body, &status->stock) &&
+           take(&body, SLICE(",\"initialStock\":")) && take_number(&body, &status->initial_stock) &&
+           take(&body, SLICE(",\"productName\":\"")) && take_plain_text(&body, &text) &&
+           take(&body, SLICE(",\"startTime\":\"")) && take_plain_text(&body, &text) &&
+           take(&body, SLICE(",\"endTime\":\"")) && take_plain_text(&body, &text) &&
+           slice_eq(body, SLICE("}}"));
 }
 
 /* --- any spelling --- */
@@ -93,10 +98,14 @@ static bool read_success(struct slice body, struct judgement *judgement)
         judgement_set_detail(judgement, number);
         return true;
     }
+    struct slice code;
+    if (read_usual_refusal(body, &code)) /* most answers of a rush are one: no parser for them either */
+        return false;
     struct json *value = NULL;
     bool is_true = false;
-    bool is_success = json_parse(body, &value) == JSON_OK && json_bool(json_member(value, "success"), &is_true) &&
-                      is_true && json_text(json_member(json_member(value, "data"), "purchaseNo"), &number) &&
+    bool is_success = json_parse(body, &value) == JSON_OK &&
+                      json_bool(json_member(value, "success"), &is_true) && is_true &&
+                      json_text(json_member(json_member(value, "data"), "purchaseNo"), &number) &&
                       json_text(json_member(json_member(value, "data"), "purchasedAt"), &when);
     if (is_success)
         judgement_set_detail(judgement, number);
@@ -114,8 +123,9 @@ static bool read_refusal(struct slice body, struct judgement *judgement)
     }
     struct json *value = NULL;
     bool is_true = true;
-    bool is_refusal = json_parse(body, &value) == JSON_OK && json_bool(json_member(value, "success"), &is_true) &&
-                      !is_true && json_text(json_member(json_member(value, "error"), "code"), &code);
+    bool is_refusal = json_parse(body, &value) == JSON_OK &&
+                      json_bool(json_member(value, "success"), &is_true) && !is_true &&
+                      json_text(json_member(json_member(value, "error"), "code"), &code);
     if (is_refusal)
         judgement_set_detail(judgement, code);
     json_free(value);
@@ -167,7 +177,8 @@ enum answer answer_read_purchase(const struct reply *reply, struct judgement *ju
     struct slice code = slice_make(judgement->detail, judgement->detail_len);
     judgement->truth = TRUTH_REFUSED;
     if (reply->status == 429)
-        return has_code && slice_eq(code, SLICE("RATE_LIMIT_EXCEEDED")) ? ANSWER_RATE_LIMITED : ANSWER_RATE_LIMITED_ODD;
+        return has_code && slice_eq(code, SLICE("RATE_LIMIT_EXCEEDED")) ? ANSWER_RATE_LIMITED
+                                                                        : ANSWER_RATE_LIMITED_ODD;
     if (reply->status == 503) {
         /* A server may say that it does not know itself; a 503 of any other kind has changed nothing. */
         if (slice_eq(code, SLICE("OUTCOME_UNKNOWN")))
@@ -196,10 +207,12 @@ static enum poll_answer read_any_status(struct slice body, struct sale_status *s
     struct slice state;
     bool is_true = false;
     enum poll_answer answer = POLL_NOT_SUCCESS;
-    if (json_parse(body, &value) == JSON_OK && json_bool(json_member(value, "success"), &is_true) && is_true) {
+    if (json_parse(body, &value) == JSON_OK && json_bool(json_member(value, "success"), &is_true) &&
+        is_true) {
         const struct json *data = json_member(value, "data");
         answer = POLL_ODD;
-        if (json_text(json_member(data, "state"), &state) && json_int64(json_member(data, "stock"), &status->stock) &&
+        if (json_text(json_member(data, "state"), &state) &&
+            json_int64(json_member(data, "stock"), &status->stock) &&
             json_int64(json_member(data, "initialStock"), &status->initial_stock))
             answer = judge_status(state, status);
     }

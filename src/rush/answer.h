@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads the answers of the flash-sale face (flash-sale contract, sections 2.1, 2.2 and 2.6). The usual bodies are
- * recognised byte by byte, because a load generator reads hundreds of thousands a second; every other spelling of
- * the same JSON is read by the JSON parser, with the same result. Any thread.
+ * Reads the answers of the flash-sale face (flash-sale contract, sections 2.1, 2.2 and 2.6). The usual bodies
+ * are recognised byte by byte, because a load generator reads hundreds of thousands a second; every other
+ * spelling of the same JSON is read by the JSON parser, with the same result. Any thread.
  */
 #ifndef DOORBUSTER_RUSH_ANSWER_H
 #define DOORBUSTER_RUSH_ANSWER_H
@@ -46,7 +46,8 @@ struct sale_status {
 enum poll_answer answer_read_status(const struct reply *reply, struct sale_status *status);
 
 /* The answer to GET /api/v1/products/{sku}; false when it is not 200 with numeric members. */
-bool answer_read_product(int http_status, struct slice body, int64_t *current_stock, int64_t *total_purchases);
+bool answer_read_product(
+    int http_status, struct slice body, int64_t *current_stock, int64_t *total_purchases);
 
 /* error.code of a failure's body, into `code` (cut at DETAIL_MAX); false when there is none. */
 bool answer_read_code(struct slice body, char code[DETAIL_MAX], size_t *len);

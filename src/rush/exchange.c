@@ -115,7 +115,8 @@ static enum err tell(const struct exchange *exchange, struct error *error)
     return error_set(error, ERR_IO, "%s gave no answer", where);
 }
 
-enum err exchange_do(struct exchange *exchange, struct slice request, struct exchange_reply *reply, struct error *error)
+enum err exchange_do(
+    struct exchange *exchange, struct slice request, struct exchange_reply *reply, struct error *error)
 {
     strbuf_put(http_link_prepare(&exchange->link), request);
     exchange->is_over = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request, one answer, waiting in between: for set-up and tear-down. Has a loop of its own; belongs to one
- * thread and blocks it.
+ * One request, one answer, waiting in between: for set-up and tear-down. Has a loop of its own; belongs to
+ * one thread and blocks it.
  */
 #ifndef DOORBUSTER_RUSH_EXCHANGE_H
 #define DOORBUSTER_RUSH_EXCHANGE_H
@@ -24,8 +24,8 @@ struct exchange *exchange_create(const struct http_target *target, int64_t timeo
 void exchange_destroy(struct exchange *exchange);
 
 /* ERR_ADDRESS: cannot connect; ERR_TIMEOUT; ERR_IO: the connection ended, or the answer is not HTTP. */
-MUST_CHECK enum err exchange_do(struct exchange *exchange, struct slice request, struct exchange_reply *reply,
-    struct error *error);
+MUST_CHECK enum err exchange_do(
+    struct exchange *exchange, struct slice request, struct exchange_reply *reply, struct error *error);
 
 /* All requests so far: how long they took, and how many had no status from 200 to 399. */
 const struct hist *exchange_latency(const struct exchange *exchange);

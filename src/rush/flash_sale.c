@@ -28,7 +28,8 @@ struct flash_sale {
     char status[REQUEST_MAX];
     size_t status_len;
     _Atomic uint64_t unsure_count; /* answers that do not say what became of the purchase */
-    _Atomic uint32_t *bought; /* acknowledged purchases by name; NULL when there are too many names to count */
+    _Atomic uint32_t
+        *bought; /* acknowledged purchases by name; NULL when there are too many names to count */
 };
 
 const struct outcome flash_outcomes[] = {
@@ -51,7 +52,8 @@ const struct outcome flash_outcomes[] = {
     {NULL, NULL},
 };
 
-_Static_assert(sizeof flash_outcomes / sizeof flash_outcomes[0] == FLASH_OUTCOME_END - OUTCOME_COMMON_COUNT + 1,
+_Static_assert(
+    sizeof flash_outcomes / sizeof flash_outcomes[0] == FLASH_OUTCOME_END - OUTCOME_COMMON_COUNT + 1,
     "one row per outcome");
 _Static_assert((int)FLASH_OUTCOME_END <= (int)OUTCOMES_MAX, "a set of outcomes is 32 bits");
 
@@ -104,7 +106,8 @@ static void judge_purchase(
     if (judgement->truth == TRUTH_UNKNOWN)
         atomic_fetch_add_explicit(&sale->unsure_count, 1, memory_order_relaxed);
     if (answer == ANSWER_SUCCESS && sale->bought != NULL)
-        atomic_fetch_add_explicit(&sale->bought[session->serial % sale->names.count], 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(
+            &sale->bought[session->serial % sale->names.count], 1, memory_order_relaxed);
 }
 
 static void judge_status(
@@ -129,8 +132,11 @@ struct crowd flash_buyers(struct plan plan, bool is_fresh)
 
 struct crowd flash_pollers(struct plan plan)
 {
-    return (struct crowd){
-        .name = "pollers", .plan = plan, .endpoint = FLASH_STATUS, .write = write_status, .judge = judge_status};
+    return (struct crowd){.name = "pollers",
+        .plan = plan,
+        .endpoint = FLASH_STATUS,
+        .write = write_status,
+        .judge = judge_status};
 }
 
 /* --- prepare --- */
@@ -163,7 +169,8 @@ static void make_templates(const struct rush *rush, struct flash_sale *sale)
     size_t body_len = strlen("{\"sku\":\"\"}") + strlen(sku);
     strbuf_init(&text, sale->before, sizeof sale->before);
     strbuf_printf(&text,
-        "POST /api/v1/purchases HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+        "POST /api/v1/purchases HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: "
+        "%zu\r\n"
         "X-User-Id: ",
         authority, body_len);
     ENSURE(!text.has_overflowed);
@@ -185,8 +192,10 @@ enum err flash_prepare(struct rush *rush, struct flash_names names, struct error
         return error_set(error, ERR_USAGE, "'%.80s' is no SKU: expected 1 to 64 letters, digits or hyphens",
             rush->options.sku);
     if (!is_name_prefix(slice_cstr(prefix)))
-        return error_set(error, ERR_USAGE, "'%.80s' cannot begin a buyer's name: expected 1 to 235 printable bytes "
-            "without blanks", prefix);
+        return error_set(error, ERR_USAGE,
+            "'%.80s' cannot begin a buyer's name: expected 1 to 235 printable bytes "
+            "without blanks",
+            prefix);
     struct flash_sale *sale = calloc(1, sizeof *sale);
     if (sale == NULL)
         return error_set(error, ERR_MEMORY, "no memory for the scenario");
@@ -198,8 +207,9 @@ enum err flash_prepare(struct rush *rush, struct flash_names names, struct error
     if (names.count == 0)
         return ERR_NONE;
     sale->bought = calloc(names.count, sizeof *sale->bought);
-    return sale->bought != NULL ? ERR_NONE : error_set(error, ERR_MEMORY, "no memory for %llu buyers",
-        (unsigned long long)names.count);
+    return sale->bought != NULL
+               ? ERR_NONE
+               : error_set(error, ERR_MEMORY, "no memory for %llu buyers", (unsigned long long)names.count);
 }
 
 void flash_release(struct rush *rush)
@@ -244,8 +254,8 @@ static void put_product(const struct rush *rush, struct strbuf *body)
     strbuf_printf(body,
         "{\"sku\":\"%s\",\"productName\":\"Rush %s\",\"initialStock\":%lld,\"startTime\":\"%.*s\","
         "\"endTime\":\"%.*s\"}",
-        rush->options.sku, rush->scenario->name, (long long)rush->options.stock, CLOCK_ISO_LEN, start, CLOCK_ISO_LEN,
-        end);
+        rush->options.sku, rush->scenario->name, (long long)rush->options.stock, CLOCK_ISO_LEN, start,
+        CLOCK_ISO_LEN, end);
 }
 
 /* Refused or not understood: says what the server said. */
@@ -308,10 +318,11 @@ static enum err wait_until_active(struct rush *rush, struct error *error)
         if (err != ERR_NONE || (answer == POLL_GOOD && status.is_active))
             return err;
         if (is_stopped(rush))
-            return error_set(error, ERR_TIMEOUT, "stopped while the sale %s was being set up", rush->options.sku);
+            return error_set(
+                error, ERR_TIMEOUT, "stopped while the sale %s was being set up", rush->options.sku);
         if (clock_mono_ns() > deadline_ns)
-            return error_set(error, ERR_REFUSED, "the sale %s did not become ACTIVE within %d s", rush->options.sku,
-                ACTIVE_WAIT_MS / 1000);
+            return error_set(error, ERR_REFUSED, "the sale %s did not become ACTIVE within %d s",
+                rush->options.sku, ACTIVE_WAIT_MS / 1000);
         (void)nanosleep(&pause, NULL); /* woken early: asks early */
     }
 }
@@ -355,8 +366,8 @@ enum err flash_buy_one(struct rush *rush, struct slice user, struct error *error
     struct judgement judgement = {0};
     if (answer_read_purchase(&reply, &judgement) == ANSWER_SUCCESS)
         return ERR_NONE;
-    return error_set(error, ERR_REFUSED, "the unit that had to be sold first was not: status %d, %.*s", got.status,
-        (int)judgement.detail_len, judgement.detail);
+    return error_set(error, ERR_REFUSED, "the unit that had to be sold first was not: status %d, %.*s",
+        got.status, (int)judgement.detail_len, judgement.detail);
 }
 
 void flash_delete(struct rush *rush)
@@ -371,12 +382,14 @@ static void check_sums(struct rush *rush, const struct tally *crowd, int64_t cur
     const struct flash_sale *sale = rush->state;
     int64_t stock = rush->options.stock;
     int64_t told = (int64_t)tally_count_all(crowd, OUTCOME_BIT(FLASH_SUCCESS));
-    int64_t open = (int64_t)tally_count_all(crowd, OUTCOMES_UNANSWERED) + (int64_t)atomic_load(&sale->unsure_count);
+    int64_t open =
+        (int64_t)tally_count_all(crowd, OUTCOMES_UNANSWERED) + (int64_t)atomic_load(&sale->unsure_count);
     rush_add_invariant(rush, total <= stock, "no oversell: %lld purchases of %lld units", (long long)total,
         (long long)stock);
     rush_add_invariant(rush, current >= 0, "stock is never below zero: %lld", (long long)current);
-    rush_add_invariant(rush, total + current == stock, "purchases + stock = initial stock: %lld + %lld = %lld",
-        (long long)total, (long long)current, (long long)stock);
+    rush_add_invariant(rush, total + current == stock,
+        "purchases + stock = initial stock: %lld + %lld = %lld", (long long)total, (long long)current,
+        (long long)stock);
     rush_add_invariant(rush, told <= total && total <= told + open,
         "purchases = those acknowledged%s: %lld = %lld%s", open > 0 ? " and some of the unanswered" : "",
         (long long)total, (long long)told, open > 0 ? " + some" : "");
@@ -410,8 +423,10 @@ void flash_tear_down(struct rush *rush, const struct tally *crowd)
     if (ask_admin(rush, "GET", true, SLICE(""), &reply, &error) != ERR_NONE)
         rush_add_invariant(rush, false, "the product can be read afterwards: %.200s", error.message);
     else if (!answer_read_product(reply.status, reply.body, &current, &total))
-        rush_add_invariant(rush, false, "the product can be read afterwards: status %d, or currentStock and "
-            "totalPurchases are no numbers", reply.status);
+        rush_add_invariant(rush, false,
+            "the product can be read afterwards: status %d, or currentStock and "
+            "totalPurchases are no numbers",
+            reply.status);
     else
         check_sums(rush, crowd, current, total);
 }
@@ -422,10 +437,10 @@ static void add_percentile(struct rush *rush, double percent, double limit_ms)
 {
     if (limit_ms > 0)
         rush_add_threshold(rush, (struct threshold){.name = "http_req_duration",
-            .metric = METRIC_LATENCY,
-            .percent = percent,
-            .compare = COMPARE_BELOW,
-            .limit = limit_ms});
+                                     .metric = METRIC_LATENCY,
+                                     .percent = percent,
+                                     .compare = COMPARE_BELOW,
+                                     .limit = limit_ms});
 }
 
 void flash_add_latency_thresholds(struct rush *rush, double p50_ms, double p95_ms, double p99_ms)
@@ -438,27 +453,27 @@ void flash_add_latency_thresholds(struct rush *rush, double p50_ms, double p95_m
 void flash_add_failed_threshold(struct rush *rush)
 {
     rush_add_threshold(rush, (struct threshold){.name = "http_req_failed",
-        .metric = METRIC_FAILED_SHARE,
-        .compare = COMPARE_BELOW,
-        .limit = 0.001});
+                                 .metric = METRIC_FAILED_SHARE,
+                                 .compare = COMPARE_BELOW,
+                                 .limit = 0.001});
 }
 
 void flash_add_count_threshold(struct rush *rush, const char *name, uint32_t outcomes, int64_t count)
 {
     rush_add_threshold(rush, (struct threshold){.name = name,
-        .metric = METRIC_COUNT,
-        .outcomes = outcomes,
-        .compare = COMPARE_EQUAL,
-        .limit = (double)count});
+                                 .metric = METRIC_COUNT,
+                                 .outcomes = outcomes,
+                                 .compare = COMPARE_EQUAL,
+                                 .limit = (double)count});
 }
 
 void flash_add_share_threshold(struct rush *rush, const char *name, uint32_t outcomes, uint32_t of_outcomes,
     enum compare compare, double share)
 {
     rush_add_threshold(rush, (struct threshold){.name = name,
-        .metric = METRIC_SHARE,
-        .outcomes = outcomes,
-        .of_outcomes = of_outcomes,
-        .compare = compare,
-        .limit = share});
+                                 .metric = METRIC_SHARE,
+                                 .outcomes = outcomes,
+                                 .of_outcomes = of_outcomes,
+                                 .compare = compare,
+                                 .limit = share});
 }

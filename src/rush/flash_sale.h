@@ -36,24 +36,24 @@ extern const struct outcome flash_outcomes[];
 extern const char *const flash_endpoints[];
 
 #define FLASH_RATE_LIMITS (OUTCOME_BIT(FLASH_RATE_LIMITED) | OUTCOME_BIT(FLASH_RATE_LIMITED_ODD))
-#define FLASH_PURCHASE_ERRORS                                                                                \
+#define FLASH_PURCHASE_ERRORS \
     (OUTCOME_BIT(FLASH_UNKNOWN_CODE) | OUTCOME_BIT(FLASH_NONSENSE) | OUTCOME_BIT(FLASH_OTHER_STATUS))
-#define FLASH_HTTP_ERRORS                                                                                    \
+#define FLASH_HTTP_ERRORS \
     (OUTCOMES_UNANSWERED | OUTCOME_BIT(FLASH_UNAVAILABLE) | OUTCOME_BIT(FLASH_SERVER_ERROR))
-#define FLASH_POLLS                                                                                          \
-    (OUTCOME_BIT(FLASH_POLL_GOOD) | OUTCOME_BIT(FLASH_POLL_NOT_200) | OUTCOME_BIT(FLASH_POLL_NOT_SUCCESS) |  \
+#define FLASH_POLLS                                                                                         \
+    (OUTCOME_BIT(FLASH_POLL_GOOD) | OUTCOME_BIT(FLASH_POLL_NOT_200) | OUTCOME_BIT(FLASH_POLL_NOT_SUCCESS) | \
         OUTCOME_BIT(FLASH_POLL_ODD))
 #define FLASH_POLL_ERRORS (OUTCOME_BIT(FLASH_POLL_NOT_200) | OUTCOME_BIT(FLASH_POLL_NOT_SUCCESS))
-#define FLASH_PURCHASES                                                                                      \
-    (OUTCOME_BIT(FLASH_SUCCESS) | OUTCOME_BIT(FLASH_NOT_ACTIVE) | OUTCOME_BIT(FLASH_SOLD_OUT) |              \
-        OUTCOME_BIT(FLASH_ALREADY_PURCHASED) | FLASH_RATE_LIMITS | FLASH_PURCHASE_ERRORS |                   \
+#define FLASH_PURCHASES                                                                         \
+    (OUTCOME_BIT(FLASH_SUCCESS) | OUTCOME_BIT(FLASH_NOT_ACTIVE) | OUTCOME_BIT(FLASH_SOLD_OUT) | \
+        OUTCOME_BIT(FLASH_ALREADY_PURCHASED) | FLASH_RATE_LIMITS | FLASH_PURCHASE_ERRORS |      \
         OUTCOME_BIT(FLASH_UNAVAILABLE) | OUTCOME_BIT(FLASH_SERVER_ERROR))
 
 /* How the buyers are called: prefix and number, the number with at least so many digits. */
 struct flash_names {
     const char *prefix; /* unless the options give one */
     int digits;
-    uint64_t count;     /* so many different ones, used in turn; 0: each buyer a new one */
+    uint64_t count; /* so many different ones, used in turn; 0: each buyer a new one */
 };
 
 /* To be called by prepare: makes rush->state. options.sku and options.stock must be there. */

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal: what the crowd was told, for an auditor that compares it with the store afterwards. A text file of
- * JSON objects, one a line (LF), UTF-8. The first line is the header:
+ * The journal: what the crowd was told, for an auditor that compares it with the store afterwards. A text
+ * file of JSON objects, one a line (LF), UTF-8. The first line is the header:
  *
  *   {"journal":1,"scenario":"purchase-load","sku":"STRESS-LOAD-TEST","users":1000}
  *
  * "journal" is the version of this format; "users" is how many different names the buyers have, 0 when every
- * request has a name of its own. Each further line is one purchase attempt, written once its fate is known, in
- * no order:
+ * request has a name of its own. Each further line is one purchase attempt, written once its fate is known,
+ * in no order:
  *
  *   {"sku":"S","user":"stress-user-00001","outcome":"acknowledged","purchaseNo":"PUR-20261120-0001"}
  *       200 with success:true: the purchase must be in the store exactly once, under this number
  *   {"sku":"S","user":"stress-user-00002","outcome":"refused","code":"SOLD_OUT"}
- *       a business refusal, a status from 400 to 499, or 503 with any code but OUTCOME_UNKNOWN; code is the server's
- *       error.code, HTTP_<status> when it gave none, or NOT_SENT when no byte of the request left: the attempt must
- *       have changed nothing
+ *       a business refusal, a status from 400 to 499, or 503 with any code but OUTCOME_UNKNOWN; code is the
+ * server's error.code, HTTP_<status> when it gave none, or NOT_SENT when no byte of the request left: the
+ * attempt must have changed nothing
  *   {"sku":"S","user":"stress-user-00003","outcome":"unknown","code":"timeout"}
  *       sent, and no answer that says what became of it (code: timeout, connection_lost, malformed_reply,
  *       cut_short, or as above for another status): it may be in the store, at most once
  *
- * Every line is written whole (several threads append to one file); what is buffered reaches the file after at
- * most 100 ms, so a killed generator loses no more than that. A run starts the file anew.
+ * Every line is written whole (several threads append to one file); what is buffered reaches the file after
+ * at most 100 ms, so a killed generator loses no more than that. A run starts the file anew.
  */
 #ifndef DOORBUSTER_RUSH_JOURNAL_H
 #define DOORBUSTER_RUSH_JOURNAL_H
@@ -43,8 +43,8 @@ struct journal_writer {
 };
 
 /* path NULL: no journal, and everything below does nothing. ERR_IO when the file cannot be made. */
-MUST_CHECK enum err journal_open(struct journal *journal, const char *path, const struct rush *rush,
-    struct error *error);
+MUST_CHECK enum err journal_open(
+    struct journal *journal, const char *path, const struct rush *rush, struct error *error);
 void journal_close(struct journal *journal);
 
 /* False when memory is out. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a person sees while a run goes on: on a terminal one line on standard error that changes once a second,
- * elsewhere a line every five seconds. One thread.
+ * What a person sees while a run goes on: on a terminal one line on standard error that changes once a
+ * second, elsewhere a line every five seconds. One thread.
  */
 #ifndef DOORBUSTER_RUSH_PROGRESS_H
 #define DOORBUSTER_RUSH_PROGRESS_H

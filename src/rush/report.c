@@ -18,8 +18,10 @@ enum err report_format_of(const char *path, enum report_format *format, struct e
     else if (ending != NULL && strcmp(ending, ".json") == 0)
         *format = REPORT_JSON;
     else
-        return error_set(error, ERR_USAGE, "'%.200s' does not say what report it is to be: expected a name that ends "
-            "in .md or .json", path);
+        return error_set(error, ERR_USAGE,
+            "'%.200s' does not say what report it is to be: expected a name that ends "
+            "in .md or .json",
+            path);
     return ERR_NONE;
 }
 
@@ -54,16 +56,18 @@ static void put_times(struct strbuf *out, bool is_markdown, const struct rush_ti
 static void put_head(struct strbuf *out, bool is_markdown, const char *first)
 {
     if (is_markdown)
-        strbuf_printf(out, "| %s | count | share | p50 ms | p95 ms | p99 ms | max ms | mean ms |\n"
-            "|---|--:|--:|--:|--:|--:|--:|--:|\n", first);
+        strbuf_printf(out,
+            "| %s | count | share | p50 ms | p95 ms | p99 ms | max ms | mean ms |\n"
+            "|---|--:|--:|--:|--:|--:|--:|--:|\n",
+            first);
     else
-        strbuf_printf(out, "%-*s%9s%9s%9s%9s%9s%9s%9s\n", NAME_WIDTH, first, "count", "share", "p50 ms", "p95 ms",
-            "p99 ms", "max ms", "mean ms");
+        strbuf_printf(out, "%-*s%9s%9s%9s%9s%9s%9s%9s\n", NAME_WIDTH, first, "count", "share", "p50 ms",
+            "p95 ms", "p99 ms", "max ms", "mean ms");
 }
 
 /* share < 0: none. */
-static void put_line(struct strbuf *out, bool is_markdown, const char *name, double share,
-    const struct rush_times *times)
+static void put_line(
+    struct strbuf *out, bool is_markdown, const char *name, double share, const struct rush_times *times)
 {
     char percent[16] = "";
     if (share >= 0)
@@ -104,8 +108,10 @@ static const char *mark(bool is_good)
 
 static void put_figures(struct strbuf *out, const char *bullet, const struct rush_report *report)
 {
-    strbuf_printf(out, "%s%llu requests in %.2f s: %.0f requests/s; generator busy %.0f %%, %.2f us CPU a request, "
-        "%lld thread%s\n", bullet, (unsigned long long)report->request_count, report->seconds, report->requests_per_s,
+    strbuf_printf(out,
+        "%s%llu requests in %.2f s: %.0f requests/s; generator busy %.0f %%, %.2f us CPU a request, "
+        "%lld thread%s\n",
+        bullet, (unsigned long long)report->request_count, report->seconds, report->requests_per_s,
         report->generator_busy * 100, report->generator_cpu_us, (long long)report->threads,
         report->threads == 1 ? "" : "s");
     for (size_t i = 0; i < report->note_count; i++)
@@ -123,7 +129,8 @@ static void put_checks(struct strbuf *out, const char *bullet, const struct rush
         strbuf_lit(out, ")\n");
     }
     for (size_t i = 0; i < report->invariant_count; i++)
-        strbuf_printf(out, "%s%s  %s\n", bullet, mark(report->invariants[i].holds), report->invariants[i].text);
+        strbuf_printf(
+            out, "%s%s  %s\n", bullet, mark(report->invariants[i].holds), report->invariants[i].text);
 }
 
 static void put_verdict(struct strbuf *out, const char *bullet, const struct rush_report *report)
@@ -156,8 +163,8 @@ void report_put_text(struct strbuf *out, const struct rush_report *report)
 
 static void put_markdown(struct strbuf *out, const struct rush_report *report)
 {
-    strbuf_printf(out, "## rush %s: %s\n\n%s, %s, SKU `%s`, ", report->scenario, rush_verdict_name(report->verdict),
-        report->plan, report->url, report->sku);
+    strbuf_printf(out, "## rush %s: %s\n\n%s, %s, SKU `%s`, ", report->scenario,
+        rush_verdict_name(report->verdict), report->plan, report->url, report->sku);
     put_began(out, report);
     strbuf_lit(out, "\n\n");
     put_outcomes(out, true, report);
@@ -171,8 +178,8 @@ static void put_markdown(struct strbuf *out, const struct rush_report *report)
 
 void report_put_runs(struct strbuf *out, const struct rush_report *reports, size_t count)
 {
-    strbuf_printf(out, "%5s  %-10s%10s%12s%9s%9s%9s%9s\n", "run", "verdict", "requests", "requests/s", "p50 ms",
-        "p95 ms", "p99 ms", "max ms");
+    strbuf_printf(out, "%5s  %-10s%10s%12s%9s%9s%9s%9s\n", "run", "verdict", "requests", "requests/s",
+        "p50 ms", "p95 ms", "p99 ms", "max ms");
     for (size_t i = 0; i < count; i++) {
         const struct rush_report *report = &reports[i];
         strbuf_printf(out, "%5zu  %-10s%10llu%12.0f", i + 1, rush_verdict_name(report->verdict),
@@ -189,7 +196,8 @@ void report_put_runs(struct strbuf *out, const struct rush_report *reports, size
     strbuf_printf(out, "%zu runs, %zu failed\n", count, report_failed_count(reports, count));
 }
 
-void report_put(struct strbuf *out, enum report_format format, const struct rush_report *reports, size_t count)
+void report_put(
+    struct strbuf *out, enum report_format format, const struct rush_report *reports, size_t count)
 {
     if (format == REPORT_JSON) {
         report_put_json(out, reports, count);

@@ -10,10 +10,9 @@
  *     "generator": {"threads", "busy" (0 to 1), "cpuMicrosecondsPerRequest", "lag": TIMES, "connect": TIMES}
  *     "outcomes": [{"endpoint", "outcome", "meaning", "share" (0 to 1), "latency": TIMES}]
  *     "endpoints": [{"endpoint", "latency": TIMES, "duration": TIMES}]; the last, "all", includes set-up
- *     "thresholds": [{"threshold", "name", "limit", "measured" (null: nothing to measure), "passed"}]; counts as
- *                   they are, shares 0 to 1, latencies in ms
- *     "invariants": [{"invariant", "passed"}] ]
- *   TIMES = {"count", "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9", "99.99"}}
+ *     "thresholds": [{"threshold", "name", "limit", "measured" (null: nothing to measure), "passed"}]; counts
+ * as they are, shares 0 to 1, latencies in ms "invariants": [{"invariant", "passed"}] ] TIMES = {"count",
+ * "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9", "99.99"}}
  *
  * "latency" counts from the moment a request should have started, "duration" from its first byte sent.
  */
@@ -31,7 +30,8 @@ MUST_CHECK enum err report_format_of(const char *path, enum report_format *forma
 void report_put_text(struct strbuf *out, const struct rush_report *report);
 
 /* All runs of one scenario in one of the formats; text adds a table of the runs when there are several. */
-void report_put(struct strbuf *out, enum report_format format, const struct rush_report *reports, size_t count);
+void report_put(
+    struct strbuf *out, enum report_format format, const struct rush_report *reports, size_t count);
 
 /* A line a run, then the sum. */
 void report_put_runs(struct strbuf *out, const struct rush_report *reports, size_t count);
@@ -40,8 +40,8 @@ void report_put_runs(struct strbuf *out, const struct rush_report *reports, size
 size_t report_failed_count(const struct rush_report *reports, size_t count);
 
 /* Writes the file as its name says. ERR_USAGE, ERR_IO. */
-MUST_CHECK enum err report_write(const char *path, const struct rush_report *reports, size_t count,
-    struct error *error);
+MUST_CHECK enum err report_write(
+    const char *path, const struct rush_report *reports, size_t count, struct error *error);
 
 /* For the files that write one format each. */
 enum { PERCENTILE_50 = 0, PERCENTILE_95 = 3, PERCENTILE_99 = 4 };

@@ -20,9 +20,9 @@
 enum {
     TIMEOUT_DEFAULT_MS = 30000,
     THREADS_MAX = 64,
-    WATCH_INTERVAL_MS = 20,    /* how often the main thread looks whether the run is over */
-    START_DELAY_NS = 5000000,  /* until the plans' zero: all threads are there by then */
-    FILES_SPARE = 64           /* descriptors that are not connections */
+    WATCH_INTERVAL_MS = 20,   /* how often the main thread looks whether the run is over */
+    START_DELAY_NS = 5000000, /* until the plans' zero: all threads are there by then */
+    FILES_SPARE = 64          /* descriptors that are not connections */
 };
 
 static const char ADMIN_KEY_DEFAULT[] = "dev-admin-key-12345678";
@@ -48,8 +48,10 @@ static enum err no_such_scenario(const char *name, struct error *error)
     size_t len = 0;
     known[0] = '\0';
     for (size_t i = 0; scenario_at(i) != NULL && len < sizeof known - 1; i++)
-        len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", i > 0 ? ", " : "", scenario_at(i)->name);
-    return error_set(error, ERR_USAGE, "no scenario is called '%.60s'; there are %s", name == NULL ? "" : name, known);
+        len += (size_t)snprintf(
+            known + len, sizeof known - len, "%s%s", i > 0 ? ", " : "", scenario_at(i)->name);
+    return error_set(
+        error, ERR_USAGE, "no scenario is called '%.60s'; there are %s", name == NULL ? "" : name, known);
 }
 
 static enum err fill_options(struct rush *rush, const struct rush_options *options, struct error *error)
@@ -82,10 +84,13 @@ static enum err allow_files(const struct rush *rush, struct error *error)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
         return ERR_NONE;
     if (limit.rlim_max < needed)
-        return error_set(error, ERR_USAGE, "%llu open files are needed and %llu allowed; raise the limit (ulimit -n) "
-            "or let fewer come", (unsigned long long)needed, (unsigned long long)limit.rlim_max);
+        return error_set(error, ERR_USAGE,
+            "%llu open files are needed and %llu allowed; raise the limit (ulimit -n) "
+            "or let fewer come",
+            (unsigned long long)needed, (unsigned long long)limit.rlim_max);
     limit.rlim_cur = needed;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* if it fails, connections will, and are counted as the generator's */
+    (void)setrlimit(
+        RLIMIT_NOFILE, &limit); /* if it fails, connections will, and are counted as the generator's */
     return ERR_NONE;
 }
 
@@ -129,7 +134,7 @@ static bool watch(const struct rush *rush, struct squad *const *squads, size_t c
 /* What all squads measured together. */
 struct measured {
     struct tally tally;
-    double busy;          /* the busiest thread */
+    double busy; /* the busiest thread */
     int64_t cpu_ns;
     int64_t measured_ns;
     int64_t last_answer_ns;
@@ -201,11 +206,12 @@ static struct rush_times times_of(const struct hist *hist)
     return times;
 }
 
-static void add_endpoint(struct rush_report *report, const char *name, const struct hist *latency,
-    const struct hist *duration)
+static void add_endpoint(
+    struct rush_report *report, const char *name, const struct hist *latency, const struct hist *duration)
 {
     ENSURE(report->endpoint_count < RUSH_ENDPOINT_ROWS_MAX);
-    report->endpoints[report->endpoint_count++] = (struct rush_endpoint){name, times_of(latency), times_of(duration)};
+    report->endpoints[report->endpoint_count++] =
+        (struct rush_endpoint){name, times_of(latency), times_of(duration)};
 }
 
 static void add_rows(struct rush_report *report, const struct rush *rush, const struct tally *tally)
@@ -260,11 +266,11 @@ static void put_plan(struct strbuf *out, const struct crowd *crowd)
     if (plan->kind == PLAN_BURST)
         strbuf_printf(out, "%llu %s at once on fresh connections", users, crowd->name);
     else if (plan->kind == PLAN_OPEN)
-        strbuf_printf(out, "%llu %s at %g a second over %llu connections", (unsigned long long)plan->session_count,
-            crowd->name, plan->rate, users);
+        strbuf_printf(out, "%llu %s at %g a second over %llu connections",
+            (unsigned long long)plan->session_count, crowd->name, plan->rate, users);
     else if (plan->interval_ns > 0)
-        strbuf_printf(out, "%s%llu %s, each every %g s, for %g s", plan->users_first == 0 ? "up to " : "", users,
-            crowd->name, (double)plan->interval_ns / 1e9, seconds);
+        strbuf_printf(out, "%s%llu %s, each every %g s, for %g s", plan->users_first == 0 ? "up to " : "",
+            users, crowd->name, (double)plan->interval_ns / 1e9, seconds);
     else
         strbuf_printf(out, "%llu %s, each again as soon as answered, for %g s", users, crowd->name, seconds);
     if (plan->begin_ns > 0)
@@ -323,13 +329,14 @@ static void judge(struct rush_report *report, const struct rush *rush, const str
     if (measured->was_stopped)
         report_add_reason(report, "ended early on request");
     if (measured->tally.unsent_count > 0)
-        report_add_reason(report, "%llu requests were never sent", (unsigned long long)measured->tally.unsent_count);
+        report_add_reason(
+            report, "%llu requests were never sent", (unsigned long long)measured->tally.unsent_count);
     bool is_complete = report->reason_count == 0;
     bool is_valid = validity_judge(rush, &input, report);
-    report->verdict = !is_complete  ? RUSH_INCOMPLETE
-                      : !is_valid ? RUSH_INVALID
-                      : are_met   ? RUSH_PASSED
-                                  : RUSH_FAILED;
+    report->verdict = !is_complete ? RUSH_INCOMPLETE
+                      : !is_valid  ? RUSH_INVALID
+                      : are_met    ? RUSH_PASSED
+                                   : RUSH_FAILED;
 }
 
 static void fill_report(
@@ -351,8 +358,8 @@ static void fill_report(
 }
 
 /* Everything that needs no server. */
-static enum err prepare(struct rush *rush, const struct rush_options *options, struct journal *journal,
-    struct error *error)
+static enum err prepare(
+    struct rush *rush, const struct rush_options *options, struct journal *journal, struct error *error)
 {
     rush->measure_until_ns = INT64_MAX;
     enum err err = fill_options(rush, options, error);
@@ -365,7 +372,8 @@ static enum err prepare(struct rush *rush, const struct rush_options *options, s
     if (err != ERR_NONE)
         return err;
     rush->exchange = exchange_create(&rush->target, rush->options.timeout_ms);
-    return rush->exchange != NULL ? ERR_NONE : error_set(error, ERR_MEMORY, "no memory or descriptors for a run");
+    return rush->exchange != NULL ? ERR_NONE
+                                  : error_set(error, ERR_MEMORY, "no memory or descriptors for a run");
 }
 
 static enum err run(struct rush *rush, const struct journal *journal, struct measured *measured,
@@ -381,7 +389,8 @@ static enum err run(struct rush *rush, const struct journal *journal, struct mea
     rush->scenario->tear_down(rush, &measured->tally);
     if (measured->journal_errno != 0)
         return error_set(error, measured->journal_errno == ENOSPC ? ERR_FULL : ERR_IO,
-            "the journal %s could not be written: %s", rush->options.journal_path, strerror(measured->journal_errno));
+            "the journal %s could not be written: %s", rush->options.journal_path,
+            strerror(measured->journal_errno));
     fill_report(report, rush, measured, start_ns);
     return ERR_NONE;
 }

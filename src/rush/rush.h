@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The load generator as a library: lets a crowd loose on a server, over HTTP alone, and judges what it answered.
- * One run at a time per process; call it from one thread, it starts its own and blocks until the run is over.
+ * The load generator as a library: lets a crowd loose on a server, over HTTP alone, and judges what it
+ * answered. One run at a time per process; call it from one thread, it starts its own and blocks until the
+ * run is over.
  */
 #ifndef DOORBUSTER_RUSH_RUSH_H
 #define DOORBUSTER_RUSH_RUSH_H
@@ -14,24 +15,24 @@
 /* Zero or NULL means the scenario's own value unless said otherwise. */
 struct rush_options {
     const char *scenario;
-    const char *url;          /* http://HOST:PORT; required */
-    const char *admin_key;    /* NULL: dev-admin-key-12345678, what servers of this wire use in development */
+    const char *url;       /* http://HOST:PORT; required */
+    const char *admin_key; /* NULL: dev-admin-key-12345678, what servers of this wire use in development */
     const char *sku;
     const char *user_prefix;  /* what the buyers' names begin with */
     const char *op;           /* throughput: purchase, refused, status or fixed */
     const char *journal_path; /* NULL: none; see rush/journal.h */
     int64_t users;
-    int64_t stock;            /* units */
+    int64_t stock; /* units */
     int64_t dedup_users;
     int64_t pollers;
     int64_t connections;
     int64_t seconds;
-    int64_t threads;          /* 0: one */
-    int64_t timeout_ms;       /* 0: 30 s */
-    double rate;              /* requests a second, open loop; 0: the scenario's own plan */
-    bool is_sale_kept;        /* no set-up, no tear-down: use the sale as it stands */
-    bool has_progress;        /* a line on standard error while it runs */
-    const atomic_bool *stop;  /* becomes true when the run is to end early; may be NULL */
+    int64_t threads;         /* 0: one */
+    int64_t timeout_ms;      /* 0: 30 s */
+    double rate;             /* requests a second, open loop; 0: the scenario's own plan */
+    bool is_sale_kept;       /* no set-up, no tear-down: use the sale as it stands */
+    bool has_progress;       /* a line on standard error while it runs */
+    const atomic_bool *stop; /* becomes true when the run is to end early; may be NULL */
 };
 
 enum {
@@ -60,7 +61,7 @@ struct rush_row {
     const char *endpoint;
     const char *outcome;
     const char *meaning;
-    double share;             /* of the endpoint's requests, 0 to 1 */
+    double share;              /* of the endpoint's requests, 0 to 1 */
     struct rush_times latency; /* from the moment each should have started */
 };
 
@@ -83,21 +84,23 @@ struct rush_report {
     const char *summary;
     char url[RUSH_TEXT_MAX];
     char sku[65];
-    char plan[RUSH_TEXT_MAX];    /* what was done, in words */
+    char plan[RUSH_TEXT_MAX]; /* what was done, in words */
     int64_t began_wall_ms;
-    double seconds;              /* measured: from the first intended start, or the end of the warm-up, to the end */
+    double seconds; /* measured: from the first intended start, or the end of the warm-up, to the end */
     double requests_per_s;
-    uint64_t request_count;      /* measured, without set-up and tear-down */
+    uint64_t request_count; /* measured, without set-up and tear-down */
     uint64_t admin_request_count;
-    uint64_t unsent_count;       /* open loop: sessions that never began */
-    double generator_busy;       /* share of the measured time in which a generator thread ran or wanted to, 0 to 1 */
-    double generator_cpu_us;     /* CPU time of the generator per request, in microseconds */
+    uint64_t unsent_count; /* open loop: sessions that never began */
+    double
+        generator_busy; /* share of the measured time in which a generator thread ran or wanted to, 0 to 1 */
+    double generator_cpu_us; /* CPU time of the generator per request, in microseconds */
     int64_t threads;
     struct rush_times connect;
-    struct rush_times lag;       /* how late the generator itself was */
+    struct rush_times lag; /* how late the generator itself was */
     struct rush_row rows[RUSH_ROWS_MAX];
     size_t row_count;
-    struct rush_endpoint endpoints[RUSH_ENDPOINT_ROWS_MAX]; /* the last one: all, set-up and tear-down included */
+    struct rush_endpoint
+        endpoints[RUSH_ENDPOINT_ROWS_MAX]; /* the last one: all, set-up and tear-down included */
     size_t endpoint_count;
     struct threshold_result thresholds[RUSH_THRESHOLDS_MAX];
     size_t threshold_count;
@@ -111,11 +114,13 @@ struct rush_report {
 };
 
 /*
- * Runs a scenario once. ERR_USAGE: no such scenario or options that make no sense; ERR_ADDRESS, ERR_TIMEOUT: the
- * server cannot be reached; ERR_REFUSED: it answered, but the sale could not be set up; ERR_IO, ERR_FULL: the
- * journal cannot be written. With ERR_NONE the report is complete and its verdict says whether the run passed.
+ * Runs a scenario once. ERR_USAGE: no such scenario or options that make no sense; ERR_ADDRESS, ERR_TIMEOUT:
+ * the server cannot be reached; ERR_REFUSED: it answered, but the sale could not be set up; ERR_IO, ERR_FULL:
+ * the journal cannot be written. With ERR_NONE the report is complete and its verdict says whether the run
+ * passed.
  */
-MUST_CHECK enum err rush_run(const struct rush_options *options, struct rush_report *report, struct error *error);
+MUST_CHECK enum err rush_run(
+    const struct rush_options *options, struct rush_report *report, struct error *error);
 
 /* The scenarios by number, NULL beyond the last. */
 const char *rush_scenario_name(size_t index);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A scenario says who comes, what they ask, how their answers are to be read and what must hold afterwards; the
- * squads (squad.h) send and measure. One file a scenario; scenarios.c lists them.
+ * A scenario says who comes, what they ask, how their answers are to be read and what must hold afterwards;
+ * the squads (squad.h) send and measure. One file a scenario; scenarios.c lists them.
  *
- * A run goes: prepare (memory and plans only), set_up (requests through rush->exchange), the crowds follow their
- * plans on the squads, tear_down (requests again, adds invariants), release. Everything but write, judge and
- * name_user is called on the thread that called rush_run; those three are called by squads, for one session
- * by one squad, and share only what they make atomic.
+ * A run goes: prepare (memory and plans only), set_up (requests through rush->exchange), the crowds follow
+ * their plans on the squads, tear_down (requests again, adds invariants), release. Everything but write,
+ * judge and name_user is called on the thread that called rush_run; those three are called by squads, for one
+ * session by one squad, and share only what they make atomic.
  */
 #ifndef DOORBUSTER_RUSH_SCENARIO_H
 #define DOORBUSTER_RUSH_SCENARIO_H
@@ -28,10 +28,10 @@ enum truth {
 
 /* One go of one virtual user: a small state machine. Zeroed but for `serial` when the session begins. */
 struct session {
-    uint64_t serial;  /* number of this session in its crowd over all threads, from 0 */
-    unsigned step;    /* requests of this session answered so far */
+    uint64_t serial;   /* number of this session in its crowd over all threads, from 0 */
+    unsigned step;     /* requests of this session answered so far */
     unsigned endpoint; /* of the present request; the crowd's unless write changes it */
-    bool goes_on;     /* judge sets it when another request follows at once; cleared before every judge */
+    bool goes_on;      /* judge sets it when another request follows at once; cleared before every judge */
     uint64_t memory[SESSION_MEMORY_MAX]; /* the scenario's own */
 };
 
@@ -55,7 +55,7 @@ struct crowd {
     const char *name; /* "buyers" */
     struct plan plan;
     unsigned endpoint;
-    bool is_fresh;    /* a new connection for every session */
+    bool is_fresh; /* a new connection for every session */
     /* Writes the next request. */
     void (*write)(const struct rush *rush, struct session *session, struct strbuf *request);
     /* Reads the answer. *judgement comes zeroed. */
@@ -75,8 +75,10 @@ struct scenario {
     const char *summary;
     const char *sku;
     const char *const *endpoints; /* names, ended by NULL */
-    const struct outcome *outcomes; /* the scenario's own, from OUTCOME_COMMON_COUNT on; ended by a NULL name */
-    bool is_saturating; /* made to send as fast as possible: a busy generator is no defect but bounds the figure */
+    const struct outcome
+        *outcomes;      /* the scenario's own, from OUTCOME_COMMON_COUNT on; ended by a NULL name */
+    bool is_saturating; /* made to send as fast as possible: a busy generator is no defect but bounds the
+                           figure */
     /* Fills crowds, thresholds, options left at zero, and state. */
     enum err (*prepare)(struct rush *rush, struct error *error);
     enum err (*set_up)(struct rush *rush, struct error *error);
@@ -97,10 +99,10 @@ struct rush {
     size_t threshold_count;
     struct rush_invariant invariants[RUSH_INVARIANTS_MAX];
     size_t invariant_count;
-    uint64_t user_count;       /* different buyers' names; 0: as many as there are requests */
-    int64_t measure_from_ns;   /* from the start of the run; what starts earlier is warm-up and not measured */
-    int64_t measure_until_ns;  /* answers after this are not measured; INT64_MAX: all are */
-    void *state;               /* the scenario's own */
+    uint64_t user_count;      /* different buyers' names; 0: as many as there are requests */
+    int64_t measure_from_ns;  /* from the start of the run; what starts earlier is warm-up and not measured */
+    int64_t measure_until_ns; /* answers after this are not measured; INT64_MAX: all are */
+    void *state;              /* the scenario's own */
 };
 
 /* Registry. */
@@ -113,7 +115,8 @@ size_t scenario_outcome_count(const struct scenario *scenario);
 
 /* For prepare and tear_down. There must be room: RUSH_THRESHOLDS_MAX, RUSH_INVARIANTS_MAX, CROWDS_MAX. */
 void rush_add_threshold(struct rush *rush, struct threshold threshold);
-void rush_add_invariant(struct rush *rush, bool holds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rush_add_invariant(struct rush *rush, bool holds, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 struct crowd *rush_add_crowd(struct rush *rush, struct crowd crowd);
 
 /* Writes the detail of a judgement, cut when too long. */

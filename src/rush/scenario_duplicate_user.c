@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * duplicate-user (flash-sale contract, section 11): a few names, each used by very many requests at once. Every
- * name must get exactly one unit; 429 is a fair answer to all others.
+ * duplicate-user (flash-sale contract, section 11): a few names, each used by very many requests at once.
+ * Every name must get exactly one unit; 429 is a fair answer to all others.
  */
 #include "rush/flash_sale.h"
 #include "rush/scenarios.h"

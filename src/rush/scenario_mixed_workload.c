@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mixed-workload (flash-sale contract, section 11): 500 people look at the sale once a second for 80 s; at 10 s
- * 1,000 buyers come at once.
+ * mixed-workload (flash-sale contract, section 11): 500 people look at the sale once a second for 80 s; at 10
+ * s 1,000 buyers come at once.
  */
 #include "rush/flash_sale.h"
 #include "rush/scenarios.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * purchase-load (flash-sale contract, section 11): many more buyers than units, each by another name, all at once
- * on fresh connections. Exactly the stock must be sold, and every reply must be 200.
+ * purchase-load (flash-sale contract, section 11): many more buyers than units, each by another name, all at
+ * once on fresh connections. Exactly the stock must be sold, and every reply must be 200.
  */
 #include "rush/flash_sale.h"
 #include "rush/scenarios.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * status-polling (flash-sale contract, section 11): ever more people look at the sale once a second, stay, and
- * leave: 45 s up, 60 s full, 15 s down.
+ * status-polling (flash-sale contract, section 11): ever more people look at the sale once a second, stay,
+ * and leave: 45 s up, 60 s full, 15 s down.
  */
 #include "rush/flash_sale.h"
 #include "rush/scenarios.h"
@@ -29,8 +29,8 @@ static enum err prepare(struct rush *rush, struct error *error)
     flash_add_failed_threshold(rush);
     flash_add_share_threshold(rush, "poll_error_rate", FLASH_POLL_ERRORS | OUTCOMES_UNANSWERED,
         FLASH_POLLS | OUTCOMES_UNANSWERED, COMPARE_BELOW, 0.001);
-    flash_add_share_threshold(rush, "checks", OUTCOME_BIT(FLASH_POLL_GOOD), FLASH_POLLS | OUTCOMES_UNANSWERED,
-        COMPARE_ABOVE, 0.99);
+    flash_add_share_threshold(
+        rush, "checks", OUTCOME_BIT(FLASH_POLL_GOOD), FLASH_POLLS | OUTCOMES_UNANSWERED, COMPARE_ABOVE, 0.99);
     return flash_prepare(rush, (struct flash_names){"poll-user-", 0, 0}, error);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * throughput: one kind of request as fast as the answers come, for a benchmark. The first second is not measured.
+ * throughput: one kind of request as fast as the answers come, for a benchmark. The first second is not
+ * measured.
  *
  *   purchase  each by a new buyer, of a sale that cannot sell out
  *   refused   the same of a sale that is over; each by a new buyer, so that the limiter has no say
@@ -14,7 +15,8 @@
 enum { CONNECTIONS = 64, SECONDS = 10, NAME_DIGITS = 10 };
 
 static const int64_t NS_PER_S = 1000000000;
-static const int64_t STOCK_ENDLESS = 100 * 1000 * 1000; /* at a million a second it lasts longer than any run */
+static const int64_t STOCK_ENDLESS =
+    100 * 1000 * 1000; /* at a million a second it lasts longer than any run */
 
 enum op { OP_PURCHASE, OP_REFUSED, OP_STATUS, OP_FIXED, OP_COUNT };
 
@@ -72,8 +74,10 @@ static enum err prepare(struct rush *rush, struct error *error)
     if (options->op == NULL)
         options->op = op_names[OP_PURCHASE];
     if (!find_op(options->op, &op))
-        return error_set(error, ERR_USAGE, "'%.40s' is no --op of throughput: expected purchase, refused, status or "
-            "fixed", options->op);
+        return error_set(error, ERR_USAGE,
+            "'%.40s' is no --op of throughput: expected purchase, refused, status or "
+            "fixed",
+            options->op);
     options->connections = options->connections > 0 ? options->connections : CONNECTIONS;
     options->seconds = options->seconds > 0 ? options->seconds : SECONDS;
     if (op == OP_REFUSED)
@@ -85,7 +89,8 @@ static enum err prepare(struct rush *rush, struct error *error)
     rush->measure_until_ns = (1 + options->seconds) * NS_PER_S;
     struct plan plan = plan_closed(0, rush->measure_until_ns, connections, 0);
     if (options->rate > 0)
-        plan = plan_open(0, options->rate, connections, (uint64_t)(options->rate * (double)(1 + options->seconds)));
+        plan = plan_open(
+            0, options->rate, connections, (uint64_t)(options->rate * (double)(1 + options->seconds)));
     rush_add_crowd(rush, make_crowd(op, plan));
     add_threshold(rush, op);
     return flash_prepare(rush, (struct flash_names){"bench-user-", NAME_DIGITS, 0}, error);

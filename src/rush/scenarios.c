@@ -48,7 +48,8 @@ size_t scenario_outcome_count(const struct scenario *scenario)
 
 const struct outcome *scenario_outcome(const struct scenario *scenario, unsigned outcome)
 {
-    return outcome < OUTCOME_COMMON_COUNT ? &common[outcome] : &scenario->outcomes[outcome - OUTCOME_COMMON_COUNT];
+    return outcome < OUTCOME_COMMON_COUNT ? &common[outcome]
+                                          : &scenario->outcomes[outcome - OUTCOME_COMMON_COUNT];
 }
 
 void rush_add_threshold(struct rush *rush, struct threshold threshold)

@@ -30,10 +30,10 @@ struct share {
     struct vu *vus;
     size_t vu_count;
     /* Open loop. */
-    struct list free;       /* users without a session, that is, free connections */
-    uint64_t next_arrival;  /* the next session that has not begun */
+    struct list free;      /* users without a session, that is, free connections */
+    uint64_t next_arrival; /* the next session that has not begun */
     bool is_arrival_scheduled;
-    int64_t give_up_ns;     /* sessions that could not begin by then never will */
+    int64_t give_up_ns; /* sessions that could not begin by then never will */
 };
 
 /* What stands in the schedule: a user whose session is due, or a share whose next arrival is. */
@@ -48,11 +48,11 @@ struct vu {
     struct http_link link;
     struct share *share;
     struct session session;
-    struct list node;         /* on share->free */
-    uint64_t number;          /* in the crowd, over all threads */
+    struct list node; /* on share->free */
+    uint64_t number;  /* in the crowd, over all threads */
     uint64_t sessions_begun;
-    int64_t due_ns;           /* when the present request should have started */
-    int64_t until_ns;         /* closed: begins nothing after this */
+    int64_t due_ns;   /* when the present request should have started */
+    int64_t until_ns; /* closed: begins nothing after this */
 };
 
 struct share_due {
@@ -74,11 +74,11 @@ struct squad {
     uv_loop_t loop;
     struct http_client *client;
     uv_async_t wake;
-    uv_timer_t grace;    /* after squad_stop */
-    uv_timer_t flusher;  /* of the journal */
-    uv_poll_t alarm;     /* of alarm_fd, a timer that is exact to microseconds where libuv's know milliseconds */
+    uv_timer_t grace;   /* after squad_stop */
+    uv_timer_t flusher; /* of the journal */
+    uv_poll_t alarm; /* of alarm_fd, a timer that is exact to microseconds where libuv's know milliseconds */
     int alarm_fd;
-    int64_t alarm_ns;    /* what it is set to; INT64_MAX: nothing */
+    int64_t alarm_ns; /* what it is set to; INT64_MAX: nothing */
     struct schedule schedule;
     struct share shares[CROWDS_MAX];
     struct share_due arrivals[CROWDS_MAX];
@@ -86,7 +86,7 @@ struct squad {
     struct journal_writer journal;
     struct slice sku;
     int64_t start_ns;
-    int64_t measure_from_ns;  /* these two by clock_mono_ns */
+    int64_t measure_from_ns; /* these two by clock_mono_ns */
     int64_t measure_until_ns;
     struct cpu_usage usage_first;
     struct cpu_usage usage_last;
@@ -434,7 +434,7 @@ static void serve_due(struct squad *squad)
     int64_t due_ns;
     watch_usage(squad, now_ns);
     for (struct due *due = schedule_take(&squad->schedule, now_ns, &due_ns); due != NULL;
-        due = schedule_take(&squad->schedule, now_ns, &due_ns)) {
+         due = schedule_take(&squad->schedule, now_ns, &due_ns)) {
         if (due->kind == DUE_USER)
             on_user_due(CONTAINER_OF(due, struct vu, due), due_ns, now_ns);
         else
@@ -498,8 +498,8 @@ static void schedule_all(struct squad *squad)
 {
     for (size_t i = 0; i < squad->rush->crowd_count; i++) {
         struct share *share = &squad->shares[i];
-        share->give_up_ns = squad->start_ns + plan_end_ns(&share->crowd->plan) +
-                            squad->rush->options.timeout_ms * NS_PER_MS;
+        share->give_up_ns =
+            squad->start_ns + plan_end_ns(&share->crowd->plan) + squad->rush->options.timeout_ms * NS_PER_MS;
         if (share->crowd->plan.kind == PLAN_OPEN) {
             schedule_arrival(share);
             continue;
@@ -606,7 +606,8 @@ static bool init(struct squad *squad, const struct journal *journal)
     return true;
 }
 
-struct squad *squad_create(const struct rush *rush, const struct journal *journal, unsigned index, unsigned count_all)
+struct squad *squad_create(
+    const struct rush *rush, const struct journal *journal, unsigned index, unsigned count_all)
 {
     struct squad *squad = calloc(1, sizeof *squad);
     if (squad == NULL || uv_loop_init(&squad->loop) != 0) {
@@ -650,9 +651,11 @@ enum err squad_start(struct squad *squad, int64_t start_ns, struct error *error)
     const struct rush *rush = squad->rush;
     squad->start_ns = start_ns;
     squad->measure_from_ns = start_ns + rush->measure_from_ns;
-    squad->measure_until_ns = rush->measure_until_ns == INT64_MAX ? INT64_MAX : start_ns + rush->measure_until_ns;
+    squad->measure_until_ns =
+        rush->measure_until_ns == INT64_MAX ? INT64_MAX : start_ns + rush->measure_until_ns;
     int code = pthread_create(&squad->thread, NULL, run, squad);
-    return code == 0 ? ERR_NONE : error_set(error, ERR_MEMORY, "no thread for the load generator: %s", strerror(code));
+    return code == 0 ? ERR_NONE
+                     : error_set(error, ERR_MEMORY, "no thread for the load generator: %s", strerror(code));
 }
 
 void squad_join(struct squad *squad, struct squad_result *result)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A thread of the load generator. It drives its share of every crowd's virtual users (user i and session i belong
- * to squad i modulo their number) on an event loop of its own and measures each request:
+ * A thread of the load generator. It drives its share of every crowd's virtual users (user i and session i
+ * belong to squad i modulo their number) on an event loop of its own and measures each request:
  *
- *   latency   from the moment the request should have started, as the plan has it, to its last byte; connecting
- *             and every delay of the generator included
- *   duration  from its first byte sent to its last byte: the uncorrected figure that most tools report
- *   lag       how late the generator was, when it had a free connection
+ *   latency   from the moment the request should have started, as the plan has it, to its last byte;
+ * connecting and every delay of the generator included duration  from its first byte sent to its last byte:
+ * the uncorrected figure that most tools report lag       how late the generator was, when it had a free
+ * connection
  *
  * Created, started and joined by one thread; squad_stop and squad_progress may be called from it meanwhile.
  */
@@ -21,18 +21,19 @@
 struct squad;
 
 struct squad_result {
-    struct tally tally;      /* to be given back with tally_fini */
-    int64_t measured_ns;     /* the time in which was measured */
-    int64_t cpu_ns;          /* of the thread in that time */
-    int64_t runnable_ns;     /* in that time it wanted to run and had no core */
-    int64_t last_answer_ns;  /* clock_mono_ns of the last measured answer; 0: there was none */
-    uint64_t request_count;  /* answered or failed in the measured time */
-    int journal_errno;       /* 0: the journal is complete */
-    int last_errno;          /* the last reason why a connection failed; 0: there was none */
+    struct tally tally;     /* to be given back with tally_fini */
+    int64_t measured_ns;    /* the time in which was measured */
+    int64_t cpu_ns;         /* of the thread in that time */
+    int64_t runnable_ns;    /* in that time it wanted to run and had no core */
+    int64_t last_answer_ns; /* clock_mono_ns of the last measured answer; 0: there was none */
+    uint64_t request_count; /* answered or failed in the measured time */
+    int journal_errno;      /* 0: the journal is complete */
+    int last_errno;         /* the last reason why a connection failed; 0: there was none */
 };
 
 /* NULL when memory is out. The rush and the journal must outlive the squad. */
-struct squad *squad_create(const struct rush *rush, const struct journal *journal, unsigned index, unsigned count);
+struct squad *squad_create(
+    const struct rush *rush, const struct journal *journal, unsigned index, unsigned count);
 void squad_destroy(struct squad *squad);
 
 /* The plans' zero is start_ns (clock_mono_ns), soon to come. ERR_MEMORY when no thread can be made. */

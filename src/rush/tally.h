@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a crowd met: how many requests of each endpoint ended with each outcome, and how long they took. One tally
- * a thread, written by that thread alone; merged when all have ended. Memory for a histogram is taken at the
- * first request of its kind.
+ * What a crowd met: how many requests of each endpoint ended with each outcome, and how long they took. One
+ * tally a thread, written by that thread alone; merged when all have ended. Memory for a histogram is taken
+ * at the first request of its kind.
  */
 #ifndef DOORBUSTER_RUSH_TALLY_H
 #define DOORBUSTER_RUSH_TALLY_H
@@ -40,10 +40,11 @@ struct tally {
     struct hist *latency[ENDPOINTS_MAX][OUTCOMES_MAX];
     struct hist *duration[ENDPOINTS_MAX];
     struct hist connect; /* fresh connections: until they stood */
-    struct hist lag;     /* how much later than intended the generator itself was, when it had a free connection */
+    struct hist
+        lag; /* how much later than intended the generator itself was, when it had a free connection */
     uint64_t failed_count;
-    uint64_t starved_count; /* open loop: sessions that waited for a connection */
-    uint64_t unsent_count;  /* open loop: sessions that never began */
+    uint64_t starved_count;            /* open loop: sessions that waited for a connection */
+    uint64_t unsent_count;             /* open loop: sessions that never began */
     uint64_t all_counts[OUTCOMES_MAX]; /* warm-up included */
 };
 

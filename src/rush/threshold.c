@@ -25,7 +25,8 @@ static bool measure(const struct threshold *threshold, const struct figures *fig
         return whole > 0;
     }
     case METRIC_FAILED_SHARE:
-        *value = all.count == 0 ? 0 : share(figures->crowd->failed_count + figures->admin_failed_count, all.count);
+        *value =
+            all.count == 0 ? 0 : share(figures->crowd->failed_count + figures->admin_failed_count, all.count);
         return all.count > 0;
     case METRIC_LATENCY:
         *value = (double)hist_percentile_ns(&all, threshold->percent) / NS_PER_MS;

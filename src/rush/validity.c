@@ -31,8 +31,8 @@ void report_add_note(struct rush_report *report, const char *format, ...)
     va_end(args);
 }
 
-/* How late the generator may be, and at which percentile. Several crowds share one histogram: the laxest limit
- * counts, and a burst's users must all have started. */
+/* How late the generator may be, and at which percentile. Several crowds share one histogram: the laxest
+ * limit counts, and a burst's users must all have started. */
 struct lag_limit {
     int64_t max_ns;
     double percent;
@@ -65,7 +65,8 @@ static void judge_lag(const struct rush *rush, const struct tally *crowd, struct
     if (limit.max_ns == 0 || crowd->lag.count == 0 || lag_ns <= limit.max_ns)
         return;
     report_add_reason(report,
-        "the generator was late: p%g of its starts came %.1f ms after their time, at most %.1f ms are allowed; give "
+        "the generator was late: p%g of its starts came %.1f ms after their time, at most %.1f ms are "
+        "allowed; give "
         "it a core of its own, another machine, more --threads, or ask for less",
         limit.percent, (double)lag_ns / NS_PER_MS, (double)limit.max_ns / NS_PER_MS);
 }
@@ -85,12 +86,14 @@ static void judge_busy(const struct rush *rush, double busy, struct rush_report 
     bool is_open = rush->crowds[0].plan.kind == PLAN_OPEN;
     if (rush->scenario->is_saturating && !is_open)
         report_add_note(report,
-            "generator busy %.0f %%: it never waited for the server, so the figure is a lower bound of what the "
+            "generator busy %.0f %%: it never waited for the server, so the figure is a lower bound of what "
+            "the "
             "server can do",
             busy * 100);
     else
         report_add_reason(report,
-            "the generator was busy %.0f %% of the time, so it may have set the pace; give it a core of its own, "
+            "the generator was busy %.0f %% of the time, so it may have set the pace; give it a core of its "
+            "own, "
             "another machine, more --threads, or ask for less",
             busy * 100);
 }
@@ -101,13 +104,15 @@ bool validity_judge(const struct rush *rush, const struct validity_input *input,
     uint64_t local = tally_count_all(input->crowd, OUTCOME_BIT(OUTCOME_LOCAL));
     if (local > 0)
         report_add_reason(report,
-            "%llu requests failed inside the generator (%s); raise the limit of open files (ulimit -n) or ask for less",
+            "%llu requests failed inside the generator (%s); raise the limit of open files (ulimit -n) or "
+            "ask for less",
             (unsigned long long)local, strerror(input->last_errno));
     judge_lag(rush, input->crowd, report);
     judge_busy(rush, input->busy, report);
     if (input->crowd->starved_count > 0)
         report_add_note(report,
-            "%llu sessions waited for a free connection (all %llu were busy); their latency includes the waiting",
+            "%llu sessions waited for a free connection (all %llu were busy); their latency includes the "
+            "waiting",
             (unsigned long long)input->crowd->starved_count, (unsigned long long)rush->options.connections);
     return report->reason_count == reason_count;
 }

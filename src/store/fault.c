@@ -8,13 +8,7 @@
 
 enum { RULES_MAX = 32, EXIT_CRASH = 9 };
 
-enum operation {
-    OPERATION_COMMIT,
-    OPERATION_LOAD,
-    OPERATION_PROBE,
-    OPERATION_READ,
-    OPERATION_COUNT
-};
+enum operation { OPERATION_COMMIT, OPERATION_LOAD, OPERATION_PROBE, OPERATION_READ, OPERATION_COUNT };
 
 enum fault {
     FAULT_FULL,
@@ -99,8 +93,8 @@ static bool parse_rule(struct slice text, struct rule *rule)
     struct slice rest;
     struct slice operation_name = slice_split(text, ':', &rest);
     struct slice calls = slice_split(rest, ':', &rest);
-    bool is_good = find_name(operation_name, operation_names, OPERATION_COUNT, &operation)
-        && parse_calls(calls, rule) && find_name(rest, fault_names, FAULT_COUNT, &fault);
+    bool is_good = find_name(operation_name, operation_names, OPERATION_COUNT, &operation) &&
+                   parse_calls(calls, rule) && find_name(rest, fault_names, FAULT_COUNT, &fault);
     rule->operation = (enum operation)operation;
     rule->fault = (enum fault)fault;
     return is_good;
@@ -115,8 +109,10 @@ static enum err parse_spec(struct fault_store *store, const char *spec, struct e
             return error_set(error, ERR_USAGE, "too many faults (at most %d)", RULES_MAX);
         if (!parse_rule(text, &store->rules[store->rule_count++]))
             return error_set(error, ERR_USAGE,
-                "'%.*s' is no fault: write OPERATION:N:FAULT, such as commit:3:full, with OPERATION one of commit,"
-                " load, probe, read; N a number, N+ or N-M; FAULT one of full, io, unknown-lost, unknown-kept,"
+                "'%.*s' is no fault: write OPERATION:N:FAULT, such as commit:3:full, with OPERATION one of "
+                "commit,"
+                " load, probe, read; N a number, N+ or N-M; FAULT one of full, io, unknown-lost, "
+                "unknown-kept,"
                 " crash-before, crash-after",
                 SLICE_ARGS(text));
     }
@@ -180,8 +176,8 @@ static enum err fault_load(struct store *base, struct world *world, const struct
 }
 
 /* commit and probe differ in nothing else. */
-static enum err fault_write(struct fault_store *store, enum operation operation, const struct world *world,
-    struct error *error)
+static enum err fault_write(
+    struct fault_store *store, enum operation operation, const struct world *world, struct error *error)
 {
     enum fault fault = next_fault(store, operation);
     enum err err;
@@ -257,8 +253,8 @@ static const struct store_operations operations = {
     .close = fault_close,
 };
 
-enum err fault_store_wrap(struct store *inner, const char *spec, struct store **store_out,
-    struct error *error)
+enum err fault_store_wrap(
+    struct store *inner, const char *spec, struct store **store_out, struct error *error)
 {
     struct fault_store *store = calloc(1, sizeof *store);
     if (store == NULL) {

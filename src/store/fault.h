@@ -21,7 +21,7 @@
  * get ERR_IO and write nothing, as a real store does it (sqlite_wal.c). An empty SPEC is no fault at all.
  * Takes over `inner`, also in case of error. ERR_USAGE: the text is none of this; the message says where.
  */
-MUST_CHECK enum err fault_store_wrap(struct store *inner, const char *spec, struct store **store,
-    struct error *error);
+MUST_CHECK enum err fault_store_wrap(
+    struct store *inner, const char *spec, struct store **store, struct error *error);
 
 #endif

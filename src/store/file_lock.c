@@ -44,15 +44,15 @@ static bool is_still_named(int fd, const char *path)
 {
     struct stat locked;
     struct stat named;
-    return fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_ino == named.st_ino
-        && locked.st_dev == named.st_dev;
+    return fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_ino == named.st_ino &&
+           locked.st_dev == named.st_dev;
 }
 
 static enum err open_failed(const char *path, struct error *error)
 {
     enum err code = errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
-    return error_set(error, code, "cannot open the lock file %s: %s; the directory must exist and be writable",
-        path, strerror(errno));
+    return error_set(error, code,
+        "cannot open the lock file %s: %s; the directory must exist and be writable", path, strerror(errno));
 }
 
 /* The locked file, or -1 with *err. -1 and ERR_NONE: the file lost its name meanwhile, try again. */

@@ -18,8 +18,8 @@ struct file_lock {
  * when unknown. ERR_IO, ERR_FULL, ERR_MEMORY: the lock file cannot be made. On error there is nothing to
  * release.
  */
-MUST_CHECK enum err file_lock_take(struct file_lock *lock, const char *path, long *holder_pid,
-    struct error *error);
+MUST_CHECK enum err file_lock_take(
+    struct file_lock *lock, const char *path, long *holder_pid, struct error *error);
 
 void file_lock_release(struct file_lock *lock);
 

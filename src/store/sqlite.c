@@ -50,8 +50,9 @@ static enum err resolve(const char *path, char resolved[PATH_MAX], struct error 
     ENSURE(vfs != NULL && vfs->mxPathname < PATH_MAX);
     int rc = vfs->xFullPathname(vfs, path, PATH_MAX, resolved);
     if ((rc & 0xff) != SQLITE_OK)
-        return error_set(error, ERR_IO, "the path of the store is too long (at most %d bytes) or leads nowhere: %s",
-            vfs->mxPathname, path);
+        return error_set(error, ERR_IO,
+            "the path of the store is too long (at most %d bytes) or leads nowhere: %s", vfs->mxPathname,
+            path);
     return ERR_NONE;
 }
 
@@ -101,7 +102,8 @@ enum err sqlite_store_open(const char *path, struct store **store_out, struct er
     store->lock.fd = -1;
     store->path = strdup(resolved);
     purchase_index_init(&store->index);
-    err = store->path != NULL ? take_lock(store, error) : error_set(error, ERR_MEMORY, "no memory for a store");
+    err =
+        store->path != NULL ? take_lock(store, error) : error_set(error, ERR_MEMORY, "no memory for a store");
     if (err == ERR_NONE)
         err = open_file(store, error);
     if (err != ERR_NONE) {

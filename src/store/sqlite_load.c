@@ -38,10 +38,10 @@ static bool has_types(sqlite3_stmt *row, const char *types)
 {
     for (int i = 0; types[i] != '\0'; i++) {
         int type = sqlite3_column_type(row, i);
-        bool is_right = types[i] == 'i' ? type == SQLITE_INTEGER
-            : types[i] == 't'           ? type == SQLITE_TEXT
-            : types[i] == 'b'           ? type == SQLITE_BLOB
-                                        : type == SQLITE_TEXT || type == SQLITE_NULL;
+        bool is_right = types[i] == 'i'   ? type == SQLITE_INTEGER
+                        : types[i] == 't' ? type == SQLITE_TEXT
+                        : types[i] == 'b' ? type == SQLITE_BLOB
+                                          : type == SQLITE_TEXT || type == SQLITE_NULL;
         if (!is_right)
             return false;
     }
@@ -64,15 +64,15 @@ static bool take_id(struct loader *loader, enum sequence sequence, int64_t id)
 
 /* --- products --- */
 
-static const char products_text[] =
-    "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at, updated_at,"
-    " sku, product_name, state, end_reason FROM products ORDER BY id";
+static const char products_text[] = "SELECT id, initial_stock, stock, price_minor, per_user_limit, "
+                                    "start_time, end_time, created_at, updated_at,"
+                                    " sku, product_name, state, end_reason FROM products ORDER BY id";
 
 static bool values_are_sound(const struct product_values *values)
 {
-    return values->stock >= 0 && values->stock <= values->initial_stock && values->price_minor >= 0
-        && values->per_user_limit >= 1 && values->end_ms > values->start_ms
-        && (values->state == SALE_ENDED) == (values->end_reason != END_NONE);
+    return values->stock >= 0 && values->stock <= values->initial_stock && values->price_minor >= 0 &&
+           values->per_user_limit >= 1 && values->end_ms > values->start_ms &&
+           (values->state == SALE_ENDED) == (values->end_reason != END_NONE);
 }
 
 static bool remember_product(struct loader *loader, struct product *product)
@@ -105,10 +105,10 @@ static enum err load_product(struct loader *loader, sqlite3_stmt *row)
         .created_ms = sqlite3_column_int64(row, 7),
         .updated_ms = sqlite3_column_int64(row, 8),
     };
-    is_sound = is_sound && sku.len > 0 && sku.len <= SKU_LEN_MAX
-        && sale_state_from_name(column_text(row, 11), &values.state)
-        && end_reason_from_name(column_text(row, 12), &values.end_reason) && values_are_sound(&values)
-        && world_product(loader->world, sku) == NULL;
+    is_sound = is_sound && sku.len > 0 && sku.len <= SKU_LEN_MAX &&
+               sale_state_from_name(column_text(row, 11), &values.state) &&
+               end_reason_from_name(column_text(row, 12), &values.end_reason) && values_are_sound(&values) &&
+               world_product(loader->world, sku) == NULL;
     if (!is_sound)
         return damaged(loader, "products", id);
     struct product *product = world_load_product(loader->world, id, sku, &values);
@@ -124,9 +124,10 @@ static int compare_id(const void *key, const void *element)
 
 static struct product *find_product(const struct loader *loader, int64_t id)
 {
-    struct product **found = loader->product_count == 0
-        ? NULL
-        : bsearch(&id, loader->products, loader->product_count, sizeof *loader->products, compare_id);
+    struct product **found =
+        loader->product_count == 0
+            ? NULL
+            : bsearch(&id, loader->products, loader->product_count, sizeof *loader->products, compare_id);
     return found == NULL ? NULL : *found;
 }
 
@@ -165,8 +166,8 @@ static enum err load_key(struct loader *loader, sqlite3_stmt *row)
         .scope = column_text(row, 5),
         .key = column_text(row, 6),
     };
-    if (!has_types(row, "iiiiittb") || !take_id(loader, SEQUENCE_KEYS, record.id)
-        || sqlite3_column_bytes(row, 7) != FINGERPRINT_BYTES)
+    if (!has_types(row, "iiiiittb") || !take_id(loader, SEQUENCE_KEYS, record.id) ||
+        sqlite3_column_bytes(row, 7) != FINGERPRINT_BYTES)
         return damaged(loader, "idempotency_keys", record.id);
     memcpy(record.fingerprint, sqlite3_column_blob(row, 7), FINGERPRINT_BYTES);
     return world_load_key(loader->world, &record) ? ERR_NONE : out_of_memory(loader);

@@ -22,11 +22,7 @@ struct schema_step {
 /* schema/sqlite_001.sql and so on. */
 extern const char sqlite_001_sql[];
 
-enum schema_file {
-    SCHEMA_FILE_ABSENT,
-    SCHEMA_FILE_EMPTY,
-    SCHEMA_FILE_STORE
-};
+enum schema_file { SCHEMA_FILE_ABSENT, SCHEMA_FILE_EMPTY, SCHEMA_FILE_STORE };
 
 /* Says what is at `path` without changing anything. ERR_CORRUPT: something that is no doorbuster store. No
  * connection of this process may be open on the file: looking would drop its locks. */
@@ -34,8 +30,8 @@ MUST_CHECK enum err schema_look(const char *path, enum schema_file *file, struct
 
 /* Runs those steps that the file does not have yet, one transaction each. A step that fails leaves the
  * version before it. ERR_NEWER: the file is beyond the last step. */
-MUST_CHECK enum err schema_bring_up(sqlite3 *db, const char *path, const struct schema_step *steps,
-    size_t count, struct error *error);
+MUST_CHECK enum err schema_bring_up(
+    sqlite3 *db, const char *path, const struct schema_step *steps, size_t count, struct error *error);
 
 /* Opens the writer's connection to a file that schema_look has seen, with all settings, tables up to date and
  * looked over for damage. NULL and the file as it was in case of error. */
@@ -45,21 +41,21 @@ MUST_CHECK enum err schema_open(const char *path, enum schema_file file, sqlite3
 enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what, struct error *error);
 
 /* The same where SQLite has not kept the system's error number: a failed COMMIT. 0: none is known. */
-enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char *path, const char *what,
-    struct error *error);
+enum err sqlite_failure_errno(
+    sqlite3 *db, int rc, int system_errno, const char *path, const char *what, struct error *error);
 
 /* --- sqlite_wal.c: how far the log is committed, and its return to the file --- */
 
 enum { WAL_SALT_BYTES = 8 };
 
 struct wal {
-    sqlite3 *db;                         /* the writer's connection */
+    sqlite3 *db; /* the writer's connection */
     const char *path;
-    int64_t frames;                      /* frames up to and with the last commit */
-    unsigned char salt[WAL_SALT_BYTES];  /* of the log's present round; zeros while there is no log */
-    bool is_known;                       /* frames and salt are right */
-    int64_t checkpoint_frames;           /* length that a round should have; tests make it shorter */
-    int64_t checkpoint_at;               /* frames from which the next checkpoint is tried */
+    int64_t frames;                     /* frames up to and with the last commit */
+    unsigned char salt[WAL_SALT_BYTES]; /* of the log's present round; zeros while there is no log */
+    bool is_known;                      /* frames and salt are right */
+    int64_t checkpoint_frames;          /* length that a round should have; tests make it shorter */
+    int64_t checkpoint_at;              /* frames from which the next checkpoint is tried */
 };
 
 /* Takes stock of the log and brings what is in it into the file. A checkpoint that fails is logged. */
@@ -92,27 +88,22 @@ enum statement {
     STATEMENT_COUNT
 };
 
-enum sequence {
-    SEQUENCE_PRODUCTS,
-    SEQUENCE_PURCHASES,
-    SEQUENCE_KEYS,
-    SEQUENCE_COUNT
-};
+enum sequence { SEQUENCE_PRODUCTS, SEQUENCE_PURCHASES, SEQUENCE_KEYS, SEQUENCE_COUNT };
 
 extern const struct slice sequence_names[SEQUENCE_COUNT];
 
 struct sqlite_store {
     struct store base;
-    char *path;                    /* absolute, links resolved */
+    char *path; /* absolute, links resolved */
     struct file_lock lock;
-    sqlite3 *db;                   /* the writer's connection: engine thread only */
+    sqlite3 *db; /* the writer's connection: engine thread only */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     struct wal wal;
     struct purchase_index index;
     int64_t next_stored[SEQUENCE_COUNT]; /* sequences.next_value as committed */
-    uint64_t *hashes;              /* of the batch's purchases, in order */
+    uint64_t *hashes;                    /* of the batch's purchases, in order */
     size_t hashes_size;
-    bool is_broken;                /* a commit's outcome is unknown: nothing is written any more */
+    bool is_broken; /* a commit's outcome is unknown: nothing is written any more */
 };
 
 /* Prepares all statements. */

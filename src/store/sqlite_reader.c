@@ -30,8 +30,8 @@ static int open_connection(struct sqlite_reader *reader, const char *path)
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_timeout(reader->db, READ_BUSY_TIMEOUT_MS);
     if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v3(reader->db, purchase_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->purchase,
-            NULL);
+        rc = sqlite3_prepare_v3(
+            reader->db, purchase_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->purchase, NULL);
     return rc;
 }
 
@@ -53,8 +53,8 @@ enum err reader_open(struct store *base, struct store_reader **reader_out, struc
 }
 
 /* SQLITE_ROW: that row is the user's; SQLITE_DONE: it is not. */
-static int look_at_row(struct sqlite_reader *reader, int64_t id, struct slice sku, struct slice user,
-    struct purchase_row *row)
+static int look_at_row(
+    struct sqlite_reader *reader, int64_t id, struct slice sku, struct slice user, struct purchase_row *row)
 {
     sqlite3_stmt *statement = reader->purchase;
     bind_i64(statement, 1, id);

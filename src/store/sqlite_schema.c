@@ -96,8 +96,8 @@ enum err sqlite_failure(sqlite3 *db, int rc, const char *path, const char *what,
     return sqlite_failure_errno(db, rc, db == NULL ? 0 : sqlite3_system_errno(db), path, what, error);
 }
 
-enum err sqlite_failure_errno(sqlite3 *db, int rc, int system_errno, const char *path, const char *what,
-    struct error *error)
+enum err sqlite_failure_errno(
+    sqlite3 *db, int rc, int system_errno, const char *path, const char *what, struct error *error)
 {
     enum err code = failure_code(rc, system_errno);
     bool has_cause = ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) && system_errno != 0;
@@ -123,14 +123,15 @@ static bool has_log(const char *path)
 }
 
 /* Not there or empty is a new store, unless a log is left of an old one: SQLite would throw it away. */
-static enum err look_at_nothing(const char *path, enum schema_file found, enum schema_file *file,
-    struct error *error)
+static enum err look_at_nothing(
+    const char *path, enum schema_file found, enum schema_file *file, struct error *error)
 {
     *file = found;
     if (!has_log(path))
         return ERR_NONE;
     return error_set(error, ERR_CORRUPT,
-        "%s is missing or empty, but its log %s-wal is not; restore the file, or remove the log to begin anew",
+        "%s is missing or empty, but its log %s-wal is not; restore the file, or remove the log to begin "
+        "anew",
         path, path);
 }
 
@@ -142,7 +143,8 @@ static enum err look_at_header(const char *path, int fd, struct error *error)
         return error_set(error, ERR_IO, "cannot read %s: %s", path, strerror(errno));
     if (len < FILE_HEADER_BYTES || memcmp(header, "SQLite format 3", 16) != 0)
         return error_set(error, ERR_CORRUPT,
-            "%s is no doorbuster store: no SQLite file, or damaged at its beginning; give another --store", path);
+            "%s is no doorbuster store: no SQLite file, or damaged at its beginning; give another --store",
+            path);
     const unsigned char *id = header + FILE_APPLICATION_ID_AT;
     if ((id[0] << 24 | id[1] << 16 | id[2] << 8 | id[3]) != SCHEMA_APPLICATION_ID)
         return error_set(error, ERR_CORRUPT,
@@ -229,8 +231,8 @@ static enum err run_step(sqlite3 *db, const char *path, const struct schema_step
     return err;
 }
 
-enum err schema_bring_up(sqlite3 *db, const char *path, const struct schema_step *rows, size_t count,
-    struct error *error)
+enum err schema_bring_up(
+    sqlite3 *db, const char *path, const struct schema_step *rows, size_t count, struct error *error)
 {
     int64_t version = 0;
     int rc = query_i64(db, "PRAGMA user_version", &version);
@@ -239,7 +241,8 @@ enum err schema_bring_up(sqlite3 *db, const char *path, const struct schema_step
     int known = rows[count - 1].version;
     if (version > known)
         return error_set(error, ERR_NEWER,
-            "%s was written by a newer doorbuster (its tables have version %lld, this one knows %d); use that one",
+            "%s was written by a newer doorbuster (its tables have version %lld, this one knows %d); use "
+            "that one",
             path, (long long)version, known);
     for (size_t i = 0; i < count; i++) {
         enum err err = rows[i].version > version ? run_step(db, path, &rows[i], error) : ERR_NONE;
@@ -276,13 +279,13 @@ static enum err switch_to_log(sqlite3 *db, const char *path, struct error *error
     char mode[32] = "";
     int rc = query_is(db, "PRAGMA journal_mode = WAL", "wal", mode, sizeof mode);
     if (rc == SQLITE_MISMATCH)
-        return error_set(error, ERR_IO, "cannot keep a log for %s (journal mode stays %s); use a local file system",
-            path, mode);
+        return error_set(error, ERR_IO,
+            "cannot keep a log for %s (journal mode stays %s); use a local file system", path, mode);
     return rc == SQLITE_OK ? ERR_NONE : sqlite_failure(db, rc, path, "open the log of", error);
 }
 
-/* Reads the whole file once, which adds a quarter to the time of loading it (0.15 s for a million purchases), and
- * finds damage before anybody is served: pages out of place, rows out of order or against a check. */
+/* Reads the whole file once, which adds a quarter to the time of loading it (0.15 s for a million purchases),
+ * and finds damage before anybody is served: pages out of place, rows out of order or against a check. */
 static enum err check(sqlite3 *db, const char *path, struct error *error)
 {
     char answer[200] = "";
@@ -292,8 +295,8 @@ static enum err check(sqlite3 *db, const char *path, struct error *error)
             *at = ' ';
     }
     if (rc == SQLITE_MISMATCH)
-        return error_set(error, ERR_CORRUPT, "%s is damaged: %s; keep a copy and restore a backup", path,
-            answer);
+        return error_set(
+            error, ERR_CORRUPT, "%s is damaged: %s; keep a copy and restore a backup", path, answer);
     return rc == SQLITE_OK ? ERR_NONE : sqlite_failure(db, rc, path, "check", error);
 }
 
@@ -346,8 +349,8 @@ enum err schema_open(const char *path, enum schema_file file, sqlite3 **db, stru
     bool had_log = has_log(path);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int rc = sqlite3_open_v2(path, db, flags, NULL);
-    enum err err = rc == SQLITE_OK ? open_checked(*db, path, file, error)
-                                   : sqlite_failure(*db, rc, path, "open", error);
+    enum err err =
+        rc == SQLITE_OK ? open_checked(*db, path, file, error) : sqlite_failure(*db, rc, path, "open", error);
     if (err == ERR_NONE)
         return ERR_NONE;
     /* Closing must not bring a log that we found into a file that we refuse. */

@@ -41,8 +41,8 @@
 #include "base/log.h"
 
 enum {
-    /* 4 MiB of log. In batches of 512 the commit that makes the checkpoint takes 3 to 4 ms with 1,000 frames, 7 ms
-     * with 2,000, 10 ms with 4,000, at the same 950,000 rows a second; 500 cost a third of them. */
+    /* 4 MiB of log. In batches of 512 the commit that makes the checkpoint takes 3 to 4 ms with 1,000 frames,
+     * 7 ms with 2,000, 10 ms with 4,000, at the same 950,000 rows a second; 500 cost a third of them. */
     CHECKPOINT_FRAMES = 1000,
     CHECKPOINT_RETRY_FRAMES = 500, /* after one that could not finish */
 };
@@ -145,8 +145,8 @@ static enum scan_result scan_header(struct scan *scan, sqlite3 *db)
     scan->is_little = magic == MAGIC_LITTLE;
     scan->page_bytes = big32(scan->header + HEADER_PAGE_SIZE_AT);
     sum_add(&scan->sum, scan->is_little, scan->header, HEADER_SUMMED_BYTES);
-    bool is_good = (magic | 1U) == (MAGIC_LITTLE | 1U) && scan->page_bytes >= PAGE_BYTES_MIN
-        && scan->page_bytes <= PAGE_BYTES_MAX && sum_is(&scan->sum, scan->header + HEADER_SUM_AT);
+    bool is_good = (magic | 1U) == (MAGIC_LITTLE | 1U) && scan->page_bytes >= PAGE_BYTES_MIN &&
+                   scan->page_bytes <= PAGE_BYTES_MAX && sum_is(&scan->sum, scan->header + HEADER_SUM_AT);
     return is_good ? SCAN_OK : SCAN_NO_LOG;
 }
 
@@ -184,8 +184,8 @@ static enum scan_result scan_frames(struct scan *scan)
         }
         sum_add(&scan->sum, scan->is_little, frame, FRAME_SUMMED_BYTES);
         sum_add(&scan->sum, scan->is_little, frame + FRAME_HEADER_BYTES, scan->page_bytes);
-        if (memcmp(frame + FRAME_SALT_AT, scan->header + HEADER_SALT_AT, WAL_SALT_BYTES) != 0
-            || !sum_is(&scan->sum, frame + FRAME_SUM_AT))
+        if (memcmp(frame + FRAME_SALT_AT, scan->header + HEADER_SALT_AT, WAL_SALT_BYTES) != 0 ||
+            !sum_is(&scan->sum, frame + FRAME_SUM_AT))
             break;
         scan->frames++;
         if (big32(frame + FRAME_COMMIT_AT) != 0)
@@ -221,8 +221,9 @@ static void checkpoint_if_due(struct wal *wal)
     bool is_done;
     int rc = checkpoint(wal, &is_done);
     if (rc != SQLITE_OK)
-        log_warn("store", "cannot bring the log of %s (%lld frames) into the file: %s; the next try comes later",
-            wal->path, (long long)wal->frames, sqlite3_errmsg(wal->db));
+        log_warn("store",
+            "cannot bring the log of %s (%lld frames) into the file: %s; the next try comes later", wal->path,
+            (long long)wal->frames, sqlite3_errmsg(wal->db));
     wal->checkpoint_at = is_done ? wal->checkpoint_frames : wal->frames + CHECKPOINT_RETRY_FRAMES;
 }
 
@@ -270,7 +271,8 @@ int wal_last_errno(const struct wal *wal)
 {
     int system_errno = 0;
     sqlite3_file *file = log_file(wal->db);
-    if (file == NULL || file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_errno) != SQLITE_OK)
+    if (file == NULL ||
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_errno) != SQLITE_OK)
         return 0;
     return system_errno;
 }

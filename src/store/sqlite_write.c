@@ -41,13 +41,14 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_PRODUCT_ADD] =
-        "INSERT INTO products (id, product_name, initial_stock, stock, price_minor, per_user_limit, start_time,"
-        " end_time, state, end_reason, created_at, updated_at, sku)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    [STATEMENT_PRODUCT_ADD] = "INSERT INTO products (id, product_name, initial_stock, stock, price_minor, "
+                              "per_user_limit, start_time,"
+                              " end_time, state, end_reason, created_at, updated_at, sku)"
+                              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [STATEMENT_PRODUCT_SET] =
         "UPDATE products SET product_name = ?2, initial_stock = ?3, stock = ?4, price_minor = ?5,"
-        " per_user_limit = ?6, start_time = ?7, end_time = ?8, state = ?9, end_reason = ?10, created_at = ?11,"
+        " per_user_limit = ?6, start_time = ?7, end_time = ?8, state = ?9, end_reason = ?10, created_at = "
+        "?11,"
         " updated_at = ?12 WHERE id = ?1",
     [STATEMENT_PRODUCT_REMOVE] = "DELETE FROM products WHERE id = ?1",
     [STATEMENT_PURCHASE_ADD] =
@@ -73,8 +74,8 @@ struct batch {
 enum err write_init(struct sqlite_store *store, struct error *error)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++) {
-        int rc = sqlite3_prepare_v3(store->db, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-            &store->statements[i], NULL);
+        int rc = sqlite3_prepare_v3(
+            store->db, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL);
         if (rc != SQLITE_OK)
             return sqlite_failure(store->db, rc, store->path, "prepare to write", error);
     }
@@ -296,7 +297,8 @@ static bool make_room_for_hashes(struct sqlite_store *store, size_t count)
 static enum err refuse_broken(const struct sqlite_store *store, struct error *error)
 {
     return error_set(error, ERR_IO,
-        "%s is not written to any more, since an earlier commit could not be completed; restart doorbuster, which"
+        "%s is not written to any more, since an earlier commit could not be completed; restart doorbuster, "
+        "which"
         " finds out what was kept",
         store->path);
 }
@@ -325,8 +327,8 @@ static enum err finish(struct sqlite_store *store, struct error *error)
     store->is_broken = true;
     /* What was acknowledged is in the log and flushed; the next start reads it with its checksums. */
     (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    return error_set(error, ERR_COMMIT_UNKNOWN, "%s; only starting doorbuster again tells whether it was kept",
-        cause.message);
+    return error_set(error, ERR_COMMIT_UNKNOWN,
+        "%s; only starting doorbuster again tells whether it was kept", cause.message);
 }
 
 static void apply_to_index(struct sqlite_store *store, const struct world *world)
@@ -335,8 +337,8 @@ static void apply_to_index(struct sqlite_store *store, const struct world *world
     for (size_t i = 0; i < world->change_count; i++) {
         const struct change *change = &world->changes[i];
         if (change->kind == CHANGE_PURCHASE_ADDED) {
-            purchase_index_add(&store->index, store->hashes[hash_count++], change->purchase.id,
-                change->purchase.nth);
+            purchase_index_add(
+                &store->index, store->hashes[hash_count++], change->purchase.id, change->purchase.nth);
         } else if (change->kind == CHANGE_PURCHASES_CLEARED) {
             size_t cursor = 0;
             const struct buyer *buyer;
@@ -379,8 +381,8 @@ static enum err check_room(const struct sqlite_store *store, struct error *error
 {
     struct statvfs room;
     if (statvfs(store->path, &room) != 0)
-        return error_set(error, ERR_IO, "cannot look at the file system of %s: %s", store->path,
-            strerror(errno));
+        return error_set(
+            error, ERR_IO, "cannot look at the file system of %s: %s", store->path, strerror(errno));
     if (room.f_bavail >= PROBE_FREE_BYTES / room.f_frsize)
         return ERR_NONE;
     return error_set(error, ERR_FULL, "less than %d MiB are free on the disk of %s; make room",

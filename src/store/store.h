@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store keeps the world. This is the one place where the kinds of store meet: the embedded one (sqlite.c), later
- * PostgreSQL, and the wrapper that fails on request (fault.c). A store is used by the engine thread
- * alone, but for the readers, of which each net thread opens one of its own.
+ * The store keeps the world. This is the one place where the kinds of store meet: the embedded one
+ * (sqlite.c), later PostgreSQL, and the wrapper that fails on request (fault.c). A store is used by the
+ * engine thread alone, but for the readers, of which each net thread opens one of its own.
  *
  * What a store promises: when commit returns ERR_NONE, everything in the list of changes is on disk and was
  * flushed, as one unit; when it returns ERR_COMMIT_UNKNOWN, it is there as one unit or not at all, and only
@@ -26,8 +26,8 @@ struct purchase_row {
 };
 
 struct store_operations {
-    enum err (*load)(struct store *store, struct world *world, const struct command *const *commands, size_t count,
-        struct error *error);
+    enum err (*load)(struct store *store, struct world *world, const struct command *const *commands,
+        size_t count, struct error *error);
     enum err (*commit)(struct store *store, const struct world *world, struct error *error);
     enum err (*probe)(struct store *store, struct error *error);
     enum err (*reader_open)(struct store *store, struct store_reader **reader, struct error *error);
@@ -58,8 +58,10 @@ MUST_CHECK static inline enum err store_load(struct store *store, struct world *
     return store->operations->load(store, world, commands, count, error);
 }
 
-/* Writes world->changes in one transaction and flushes it. Blocks for the flush. Does not change the world. */
-MUST_CHECK static inline enum err store_commit(struct store *store, const struct world *world, struct error *error)
+/* Writes world->changes in one transaction and flushes it. Blocks for the flush. Does not change the world.
+ */
+MUST_CHECK static inline enum err store_commit(
+    struct store *store, const struct world *world, struct error *error)
 {
     return store->operations->commit(store, world, error);
 }
@@ -72,8 +74,8 @@ MUST_CHECK static inline enum err store_probe(struct store *store, struct error 
 
 /* A reader sees everything that was committed before its call began. One thread a reader; close it before the
  * store. */
-MUST_CHECK static inline enum err store_reader_open(struct store *store, struct store_reader **reader,
-    struct error *error)
+MUST_CHECK static inline enum err store_reader_open(
+    struct store *store, struct store_reader **reader, struct error *error)
 {
     return store->operations->reader_open(store, reader, error);
 }

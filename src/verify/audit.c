@@ -5,8 +5,8 @@
 
 #include "verify/db.h"
 
-/* integrity_check is to look at the structure only: what the CHECKs of the schema demand are invariants here, each
- * with a name, and a row broken on purpose or by accident is reported once. */
+/* integrity_check is to look at the structure only: what the CHECKs of the schema demand are invariants here,
+ * each with a name, and a row broken on purpose or by accident is reported once. */
 enum err audit_init(struct audit *audit, sqlite3 *db, struct error *error)
 {
     *audit = (struct audit){.db = db, .claims = calloc(invariant_count(), sizeof *audit->claims)};

@@ -10,8 +10,8 @@
 #include "verify/invariant.h"
 
 enum {
-    WITNESS_MAX = 5,               /* rows that are named; more are counted */
-    FINDING_TEXT_MAX = 64 * 1024   /* bytes; a user is far shorter */
+    WITNESS_MAX = 5,             /* rows that are named; more are counted */
+    FINDING_TEXT_MAX = 64 * 1024 /* bytes; a user is far shorter */
 };
 
 enum finding_status {
@@ -38,9 +38,9 @@ struct finding {
 struct subject {
     int64_t product_id; /* 0: there is no such product, only a journal that speaks of it */
     struct slice sku;
-    bool has_users;     /* it is known how many users came */
+    bool has_users; /* it is known how many users came */
     bool has_journal;
-    bool is_complete;   /* has_journal, and the journals hold every attempt */
+    bool is_complete; /* has_journal, and the journals hold every attempt */
 };
 
 struct audit {

@@ -44,8 +44,8 @@ void audit_report_fini(struct audit_report *report)
     strbuf_fini(&report->json);
 }
 
-static void put_journals(struct audit_report *report, const struct verify_options *options,
-    const struct journal_counts *counts)
+static void put_journals(
+    struct audit_report *report, const struct verify_options *options, const struct journal_counts *counts)
 {
     struct strbuf *text = &report->text;
     struct strbuf *json = &report->json;
@@ -59,16 +59,16 @@ static void put_journals(struct audit_report *report, const struct verify_option
     }
     strbuf_printf(json,
         "],\"answers\":%" PRId64 ",\"acknowledged\":%" PRId64 ",\"refused\":%" PRId64 ",\"unknown\":%" PRId64
-        ",\"tornBytes\":%" PRId64, counts->lines, counts->acknowledged, counts->refused, counts->unknown,
-        counts->torn_bytes);
+        ",\"tornBytes\":%" PRId64,
+        counts->lines, counts->acknowledged, counts->refused, counts->unknown, counts->torn_bytes);
     if (options->journal_count == 0)
         return;
     strbuf_printf(text,
         "answers  %" PRId64 ": %" PRId64 " acknowledged, %" PRId64 " refused, %" PRId64 " unknown\n",
         counts->lines, counts->acknowledged, counts->refused, counts->unknown);
     if (counts->torn_bytes > 0)
-        strbuf_printf(text, "         a torn last line (%" PRId64 " bytes) was left out\n",
-            counts->torn_bytes);
+        strbuf_printf(
+            text, "         a torn last line (%" PRId64 " bytes) was left out\n", counts->torn_bytes);
 }
 
 void audit_report_sources(struct audit_report *report, const struct verify_options *options,
@@ -215,8 +215,9 @@ void audit_report_verdict(struct audit_report *report, const struct verify_summa
     strbuf_put(json, report->is_in_products ? SLICE("]") : SLICE(",\"products\":[]"));
     strbuf_printf(json,
         ",\"checks\":%" PRId64 ",\"violated\":%" PRId64 ",\"unchecked\":%" PRId64 ",\"purchases\":%" PRId64
-        ",\"durationMs\":%.3f,\"verdict\":\"%s\"}\n", summary->checks, summary->violated, summary->unchecked,
-        summary->purchases, ms, failed == 0 ? "PASS" : "FAIL");
+        ",\"durationMs\":%.3f,\"verdict\":\"%s\"}\n",
+        summary->checks, summary->violated, summary->unchecked, summary->purchases, ms,
+        failed == 0 ? "PASS" : "FAIL");
     if (report->is_quiet && failed == 0)
         return;
     if (failed == 0)

@@ -15,12 +15,12 @@ enum err db_fail(sqlite3 *db, const char *doing, struct error *error);
 MUST_CHECK enum err db_exec(sqlite3 *db, const char *sql, const char *doing, struct error *error);
 
 /* The statement is the caller's to finalize; NULL after an error. */
-MUST_CHECK enum err db_prepare(sqlite3 *db, const char *sql, const char *doing, sqlite3_stmt **stmt,
-    struct error *error);
+MUST_CHECK enum err db_prepare(
+    sqlite3 *db, const char *sql, const char *doing, sqlite3_stmt **stmt, struct error *error);
 
 /* The first column of the first row as a number; a query without a row is an error. */
-MUST_CHECK enum err db_number(sqlite3 *db, const char *sql, const char *doing, int64_t *number,
-    struct error *error);
+MUST_CHECK enum err db_number(
+    sqlite3 *db, const char *sql, const char *doing, int64_t *number, struct error *error);
 
 /* Bind by name when the statement has such a parameter. They fail for want of memory only; the parameter
  * then stays NULL, for which no claim holds. */

@@ -5,8 +5,8 @@
  */
 #include "verify/invariant.h"
 
-#define UNEXPLAINED                                                                                          \
-    "p.product_id = :product AND NOT EXISTS (SELECT 1 FROM temp.audit_journal AS j WHERE j.sku = :sku AND "  \
+#define UNEXPLAINED                                                                                         \
+    "p.product_id = :product AND NOT EXISTS (SELECT 1 FROM temp.audit_journal AS j WHERE j.sku = :sku AND " \
     "j.user_id = p.user_id AND (j.outcome = 'unknown' OR j.purchase_no = p.purchase_no))"
 
 const struct invariant inv_complete = {
@@ -14,10 +14,9 @@ const struct invariant inv_complete = {
     .statement = "Nothing is in the store that nobody was told of, or may have been.",
     .source = "flash-sale contract 8 (NF-6, no partial purchase)",
     .scope = INVARIANT_OF_COMPLETE,
-    .claim =
-        "SELECT count(*) = 0, count(*) || ' purchases that the journals cannot explain' "
-        "FROM main.purchases AS p "
-        "WHERE " UNEXPLAINED,
+    .claim = "SELECT count(*) = 0, count(*) || ' purchases that the journals cannot explain' "
+             "FROM main.purchases AS p "
+             "WHERE " UNEXPLAINED,
     .witness =
         "SELECT p.id, " AUDIT_PURCHASE " || CASE "
         "WHEN EXISTS (SELECT 1 FROM temp.audit_journal AS j WHERE j.sku = :sku AND j.user_id = p.user_id) "

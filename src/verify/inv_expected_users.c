@@ -7,18 +7,16 @@ const struct invariant inv_expected_users = {
     .statement = "No more units are sold than the users who came may have.",
     .source = "stress-testing guide 3.4, 7 (duplicate-user)",
     .scope = INVARIANT_OF_USERS,
-    .claim =
-        "SELECT purchases <= expected_users * per_user_limit, 'purchases (' || purchases || "
-        "') <= users (' || expected_users || ')' || CASE per_user_limit "
-        "WHEN 1 THEN '' "
-        "ELSE ' x ' || per_user_limit END "
-        "FROM temp.audit "
-        "WHERE product_id = :product",
-    .witness =
-        "SELECT p.id, " AUDIT_PURCHASE " || ' is one more than the users who came may have' "
-        "FROM main.purchases AS p "
-        "WHERE p.product_id = :product "
-        "ORDER BY p.id "
-        "LIMIT -1 OFFSET (SELECT expected_users * per_user_limit FROM temp.audit WHERE product_id = "
-        ":product)",
+    .claim = "SELECT purchases <= expected_users * per_user_limit, 'purchases (' || purchases || "
+             "') <= users (' || expected_users || ')' || CASE per_user_limit "
+             "WHEN 1 THEN '' "
+             "ELSE ' x ' || per_user_limit END "
+             "FROM temp.audit "
+             "WHERE product_id = :product",
+    .witness = "SELECT p.id, " AUDIT_PURCHASE " || ' is one more than the users who came may have' "
+               "FROM main.purchases AS p "
+               "WHERE p.product_id = :product "
+               "ORDER BY p.id "
+               "LIMIT -1 OFFSET (SELECT expected_users * per_user_limit FROM temp.audit WHERE product_id = "
+               ":product)",
 };

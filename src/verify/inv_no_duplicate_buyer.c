@@ -7,15 +7,14 @@ const struct invariant inv_no_duplicate_buyer = {
     .statement = "No user has more units of a product than one user may have.",
     .source = "stress-testing guide 3.4, 2; NF-8",
     .scope = INVARIANT_OF_PRODUCT,
-    .claim =
-        "SELECT (SELECT count(*) FROM temp.audit_repeats AS r WHERE r.product_id = :product AND "
-        "r.purchases > a.per_user_limit) = 0, (SELECT count(*) FROM temp.audit_repeats AS r WHERE "
-        "r.product_id = :product AND r.purchases > a.per_user_limit) || ' users with more than ' || "
-        "a.per_user_limit || CASE a.per_user_limit "
-        "WHEN 1 THEN ' purchase' "
-        "ELSE ' purchases' END "
-        "FROM temp.audit AS a "
-        "WHERE a.product_id = :product",
+    .claim = "SELECT (SELECT count(*) FROM temp.audit_repeats AS r WHERE r.product_id = :product AND "
+             "r.purchases > a.per_user_limit) = 0, (SELECT count(*) FROM temp.audit_repeats AS r WHERE "
+             "r.product_id = :product AND r.purchases > a.per_user_limit) || ' users with more than ' || "
+             "a.per_user_limit || CASE a.per_user_limit "
+             "WHEN 1 THEN ' purchase' "
+             "ELSE ' purchases' END "
+             "FROM temp.audit AS a "
+             "WHERE a.product_id = :product",
     .witness =
         "WITH numbered AS (SELECT p.*, row_number() OVER (PARTITION BY p.user_id ORDER BY p.id) AS place "
         "FROM temp.audit_shared AS s JOIN main.purchases AS p ON p.id = s.id WHERE p.product_id = "

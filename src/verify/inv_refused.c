@@ -3,10 +3,10 @@
 #include "verify/invariant.h"
 
 /* ALREADY_PURCHASED is a refusal that says that there is a purchase (told-already). */
-#define REFUSED                                                                                              \
-    "SELECT user_id "                                                                                        \
-    "FROM temp.audit_journal "                                                                               \
-    "WHERE sku = :sku "                                                                                      \
+#define REFUSED                \
+    "SELECT user_id "          \
+    "FROM temp.audit_journal " \
+    "WHERE sku = :sku "        \
     "GROUP BY user_id HAVING sum(outcome <> 'refused' OR code = 'ALREADY_PURCHASED') = 0"
 
 const struct invariant inv_refused = {
@@ -14,11 +14,10 @@ const struct invariant inv_refused = {
     .statement = "Nobody who was always refused has bought.",
     .source = "flash-sale contract 8 (NF-6, no partial purchase)",
     .scope = INVARIANT_OF_JOURNAL,
-    .claim =
-        "SELECT count(p.id) = 0, (SELECT count(*) FROM (" REFUSED ")) || ' users always refused, ' || "
-        "count(p.id) || ' purchases by them' "
-        "FROM main.purchases AS p "
-        "WHERE p.product_id = :product AND p.user_id IN (SELECT user_id FROM (" REFUSED "))",
+    .claim = "SELECT count(p.id) = 0, (SELECT count(*) FROM (" REFUSED ")) || ' users always refused, ' || "
+             "count(p.id) || ' purchases by them' "
+             "FROM main.purchases AS p "
+             "WHERE p.product_id = :product AND p.user_id IN (SELECT user_id FROM (" REFUSED "))",
     .witness =
         "SELECT p.id, " AUDIT_PURCHASE " || ', who was always refused (journal ' || j.file || ', line ' "
         "|| min(j.line) || ')' "

@@ -8,21 +8,21 @@
 
 #define NEXT "max(s.next_value, ifnull((SELECT max(id) FROM main.purchases), 0) + 1)"
 
-#define FAULTS                                                                                               \
-    "SELECT 0 AS id, 'the sequence ' || n.name || ' is missing or below 1' AS fault "                        \
-    "FROM (SELECT 'products' AS name UNION ALL SELECT 'purchases' UNION ALL SELECT 'idempotency_keys') AS "  \
-    "n "                                                                                                     \
-    "LEFT JOIN main.sequences AS s ON s.name = n.name "                                                      \
-    "WHERE s.next_value IS NULL OR typeof(s.next_value) <> 'integer' OR s.next_value < 1 "                   \
-    "UNION ALL "                                                                                             \
-    "SELECT k.number, 'purchase id ' || k.number || ', which idempotency key ' || k.id || "                  \
-    "' was answered with, ' || 'comes again: the next one is ' || " NEXT " "                                 \
-    "FROM main.idempotency_keys AS k JOIN main.sequences AS s ON s.name = 'purchases' "                      \
-    "WHERE k.number >= " NEXT " "                                                                            \
-    "UNION ALL "                                                                                             \
-    "SELECT j.purchase_id, 'purchase id ' || j.purchase_id || ', which was acknowledged (journal ' || "      \
-    "j.file || ', line ' || j.line || '), comes again: the next one is ' || " NEXT " "                       \
-    "FROM temp.audit_journal AS j JOIN main.sequences AS s ON s.name = 'purchases' "                         \
+#define FAULTS                                                                                              \
+    "SELECT 0 AS id, 'the sequence ' || n.name || ' is missing or below 1' AS fault "                       \
+    "FROM (SELECT 'products' AS name UNION ALL SELECT 'purchases' UNION ALL SELECT 'idempotency_keys') AS " \
+    "n "                                                                                                    \
+    "LEFT JOIN main.sequences AS s ON s.name = n.name "                                                     \
+    "WHERE s.next_value IS NULL OR typeof(s.next_value) <> 'integer' OR s.next_value < 1 "                  \
+    "UNION ALL "                                                                                            \
+    "SELECT k.number, 'purchase id ' || k.number || ', which idempotency key ' || k.id || "                 \
+    "' was answered with, ' || 'comes again: the next one is ' || " NEXT " "                                \
+    "FROM main.idempotency_keys AS k JOIN main.sequences AS s ON s.name = 'purchases' "                     \
+    "WHERE k.number >= " NEXT " "                                                                           \
+    "UNION ALL "                                                                                            \
+    "SELECT j.purchase_id, 'purchase id ' || j.purchase_id || ', which was acknowledged (journal ' || "     \
+    "j.file || ', line ' || j.line || '), comes again: the next one is ' || " NEXT " "                      \
+    "FROM temp.audit_journal AS j JOIN main.sequences AS s ON s.name = 'purchases' "                        \
     "WHERE j.purchase_id >= " NEXT
 
 const struct invariant inv_sequences = {
@@ -30,11 +30,9 @@ const struct invariant inv_sequences = {
     .statement = "No id that was ever given out can be given out again.",
     .source = "flash-sale contract 17 (purchaseNo unique for ever)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT count(*) = 0, 'next purchase id ' "
-        "|| ifnull((SELECT " NEXT " FROM main.sequences AS s WHERE s.name = 'purchases'), 'unknown') "
-        "|| ', ' || count(*) || ' ids could be given out again' "
-        "FROM (" FAULTS ")",
-    .witness =
-        "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
+    .claim = "SELECT count(*) = 0, 'next purchase id ' "
+             "|| ifnull((SELECT " NEXT " FROM main.sequences AS s WHERE s.name = 'purchases'), 'unknown') "
+             "|| ', ' || count(*) || ' ids could be given out again' "
+             "FROM (" FAULTS ")",
+    .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

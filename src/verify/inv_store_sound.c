@@ -11,11 +11,9 @@ const struct invariant inv_store_sound = {
     .statement = "The file is whole: every page, row and index is where it belongs.",
     .source = "flash-sale contract 17 (durable)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT count(*) = 1 AND min(integrity_check) = 'ok', 'integrity check ' || CASE "
-        "WHEN min(integrity_check) = 'ok' THEN 'ok' "
-        "ELSE count(*) || ' or more faults' END "
-        "FROM pragma_integrity_check(100, 'main')",
-    .witness =
-        "SELECT 0, integrity_check FROM pragma_integrity_check(100, 'main')",
+    .claim = "SELECT count(*) = 1 AND min(integrity_check) = 'ok', 'integrity check ' || CASE "
+             "WHEN min(integrity_check) = 'ok' THEN 'ok' "
+             "ELSE count(*) || ' or more faults' END "
+             "FROM pragma_integrity_check(100, 'main')",
+    .witness = "SELECT 0, integrity_check FROM pragma_integrity_check(100, 'main')",
 };

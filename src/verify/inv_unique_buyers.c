@@ -7,13 +7,12 @@ const struct invariant inv_unique_buyers = {
     .statement = "There are as many different buyers as purchases, or enough where one may have several.",
     .source = "stress-testing guide 3.4, 3",
     .scope = INVARIANT_OF_PRODUCT,
-    .claim =
-        "SELECT buyers <= purchases AND purchases <= buyers * per_user_limit, CASE per_user_limit "
-        "WHEN 1 THEN buyers || ' unique users = ' || purchases || ' purchases' "
-        "ELSE buyers || ' unique users, at most ' || per_user_limit || ' each: ' || purchases || "
-        "' purchases' END "
-        "FROM temp.audit "
-        "WHERE product_id = :product",
+    .claim = "SELECT buyers <= purchases AND purchases <= buyers * per_user_limit, CASE per_user_limit "
+             "WHEN 1 THEN buyers || ' unique users = ' || purchases || ' purchases' "
+             "ELSE buyers || ' unique users, at most ' || per_user_limit || ' each: ' || purchases || "
+             "' purchases' END "
+             "FROM temp.audit "
+             "WHERE product_id = :product",
     .witness =
         "SELECT p.id, " AUDIT_PURCHASE " || ' has a buyer who had bought ' || r.purchases || ' times' "
         "FROM temp.audit_repeats AS r JOIN temp.audit_shared AS s JOIN main.purchases AS p ON p.id = s.id "

@@ -37,13 +37,13 @@ struct invariant {
 };
 
 /* How a witness names a purchase; `p` is main.purchases. */
-#define AUDIT_PURCHASE                                                                                       \
-    "'purchase ' || p.id || ' ' || ifnull(p.purchase_no, '(without a number)') || ' of \"' || p.user_id "    \
+#define AUDIT_PURCHASE                                                                                    \
+    "'purchase ' || p.id || ' ' || ifnull(p.purchase_no, '(without a number)') || ' of \"' || p.user_id " \
     "|| '\"'"
 
 /* How times are written: milliseconds since 1970, UTC. */
-#define AUDIT_TIME(expression)                                                                               \
-    "strftime('%Y-%m-%dT%H:%M:%S', (" expression ") / 1000, 'unixepoch') || printf('.%03dZ', (" expression   \
+#define AUDIT_TIME(expression)                                                                             \
+    "strftime('%Y-%m-%dT%H:%M:%S', (" expression ") / 1000, 'unixepoch') || printf('.%03dZ', (" expression \
     ") % 1000)"
 
 /* In the order of the report; NULL past the end. */

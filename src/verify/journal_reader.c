@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SQLite reads the JSON: one INSERT takes a line apart, and the CHECKs of the table, named after what is wrong, refuse
- * what is no answer. Only a line that was refused is looked at again, to tell a torn one from a broken one.
+ * SQLite reads the JSON: one INSERT takes a line apart, and the CHECKs of the table, named after what is
+ * wrong, refuse what is no answer. Only a line that was refused is looked at again, to tell a torn one from a
+ * broken one.
  */
 #include "verify/journal_reader.h"
 
@@ -54,7 +55,8 @@ static const char header_sql[] =
     "WITH read(line) AS (SELECT CASE WHEN json_valid(:line) THEN :line ELSE 'null' END)"
     " SELECT json_type(line, '$.journal') = 'integer', json_extract(line, '$.journal'),"
     "   json_type(line, '$.sku') = 'text', json_extract(line, '$.sku'),"
-    "   CASE WHEN json_extract(line, '$.scenario') = 'duplicate-user' AND json_type(line, '$.users') = 'integer'"
+    "   CASE WHEN json_extract(line, '$.scenario') = 'duplicate-user' AND json_type(line, '$.users') = "
+    "'integer'"
     "     THEN json_extract(line, '$.users') ELSE 0 END FROM read";
 
 enum { HEADER_HAS_VERSION, HEADER_VERSION, HEADER_HAS_SKU, HEADER_SKU, HEADER_EXPECTED_USERS };
@@ -65,7 +67,7 @@ struct reader {
     FILE *file;
     const char *path;
     int file_number;
-    int64_t line_number; /* from 1 */
+    int64_t line_number;     /* from 1 */
     char sku[SKU_BYTES_MAX]; /* the header's */
     bool has_header;
     int64_t torn_bytes;
@@ -77,7 +79,7 @@ enum line_kind {
     LINE_WHOLE,
     LINE_ENDLESS, /* the file ends before its line feed */
     LINE_TOO_LONG,
-    LINE_NONE,    /* the file ends */
+    LINE_NONE, /* the file ends */
     LINE_UNREADABLE
 };
 
@@ -131,7 +133,8 @@ static enum err expect_users(struct reader *reader, int64_t users, struct error 
     sqlite3_stmt *stmt;
     enum err err = db_prepare(reader->db,
         "INSERT INTO temp.audit_expected (sku, users) VALUES (:sku, :users)"
-        " ON CONFLICT (sku) DO UPDATE SET users = users + excluded.users", doing, &stmt, error);
+        " ON CONFLICT (sku) DO UPDATE SET users = users + excluded.users",
+        doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
     db_bind_text(stmt, ":sku", slice_cstr(reader->sku));
@@ -243,8 +246,10 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
     static const char doing[] = "count the journal";
     sqlite3_stmt *stmt;
     enum err err = db_prepare(reader->db,
-        "SELECT count(*), total(outcome = 'acknowledged'), total(outcome = 'refused'), total(outcome = 'unknown')"
-        " FROM temp.audit_journal WHERE file = :file", doing, &stmt, error);
+        "SELECT count(*), total(outcome = 'acknowledged'), total(outcome = 'refused'), total(outcome = "
+        "'unknown')"
+        " FROM temp.audit_journal WHERE file = :file",
+        doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
     db_bind_i64(stmt, ":file", reader->file_number);
@@ -273,8 +278,8 @@ enum err journal_reader_finish(sqlite3 *db, struct error *error)
     return db_exec(db, index_sql, "sort the journals", error);
 }
 
-enum err journal_reader_load(sqlite3 *db, const char *path, int number, struct journal_counts *counts,
-    struct error *error)
+enum err journal_reader_load(
+    sqlite3 *db, const char *path, int number, struct journal_counts *counts, struct error *error)
 {
     enum err err;
     struct reader *reader = calloc(1, sizeof *reader);

@@ -40,8 +40,8 @@ MUST_CHECK enum err journal_reader_init(sqlite3 *db, struct error *error);
  * cannot be read; ERR_NEWER: of a later version; ERR_REFUSED: it is no journal, has a broken line, or says
  * nothing. The message names file and line.
  */
-MUST_CHECK enum err journal_reader_load(sqlite3 *db, const char *path, int number,
-    struct journal_counts *counts, struct error *error);
+MUST_CHECK enum err journal_reader_load(
+    sqlite3 *db, const char *path, int number, struct journal_counts *counts, struct error *error);
 
 /* After the last one: makes what is needed to look lines up. */
 MUST_CHECK enum err journal_reader_finish(sqlite3 *db, struct error *error);

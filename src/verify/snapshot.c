@@ -51,7 +51,7 @@ static struct snapshot_file look(const char *path, const char *suffix)
 static bool is_same(const struct snapshot_file *a, const struct snapshot_file *b)
 {
     return a->exists == b->exists && a->device == b->device && a->inode == b->inode && a->size == b->size &&
-        a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
+           a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
 /* Looks at the files, and says how they are to be read. */
@@ -66,7 +66,8 @@ static enum err choose(struct snapshot *snapshot, const char *path, struct error
     if (journal.exists && journal.size > 0)
         return error_set(error, ERR_IO,
             "the store %s was left in the middle of being made (%s-journal is not empty); start doorbuster "
-            "serve on it once, then verify again", path, path);
+            "serve on it once, then verify again",
+            path, path);
     bool has_index = look(snapshot->path, "-shm").exists;
     snapshot->store = look(snapshot->path, "");
     snapshot->wal = look(snapshot->path, "-wal");
@@ -83,7 +84,7 @@ static void put_uri_path(struct strbuf *uri, const char *path)
     for (const char *at = path; *at != '\0'; at++) {
         unsigned char c = (unsigned char)*at;
         bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            strchr("-._~/", c) != NULL;
+                        strchr("-._~/", c) != NULL;
         if (is_plain)
             strbuf_put_char(uri, *at);
         else
@@ -111,8 +112,8 @@ static enum err connect_with(struct snapshot *snapshot, const char *how, struct 
     return ERR_NONE;
 }
 
-/* The first read fixes the moment; the transaction keeps it. Pragmas read too, so the locking mode, which says
- * where the index of the log is, stands before the others. */
+/* The first read fixes the moment; the transaction keeps it. Pragmas read too, so the locking mode, which
+ * says where the index of the log is, stands before the others. */
 static enum err begin(struct snapshot *snapshot, struct error *error)
 {
     static const char doing[] = "read the store";
@@ -168,7 +169,8 @@ static enum err check_kind(struct snapshot *snapshot, const char *path, struct e
     if (snapshot->schema_version > SCHEMA_VERSION_MAX)
         return error_set(error, ERR_NEWER,
             "the store %s has schema version %lld, this auditor knows versions up to %d; use the doorbuster "
-            "that wrote it", path, (long long)snapshot->schema_version, SCHEMA_VERSION_MAX);
+            "that wrote it",
+            path, (long long)snapshot->schema_version, SCHEMA_VERSION_MAX);
     return ERR_NONE;
 }
 
@@ -198,7 +200,7 @@ bool snapshot_is_intact(const struct snapshot *snapshot)
     struct snapshot_file store = look(snapshot->path, "");
     struct snapshot_file wal = look(snapshot->path, "-wal");
     return is_same(&store, &snapshot->store) &&
-        (snapshot->reading == SNAPSHOT_SEALED || is_same(&wal, &snapshot->wal));
+           (snapshot->reading == SNAPSHOT_SEALED || is_same(&wal, &snapshot->wal));
 }
 
 const char *snapshot_reading_text(enum snapshot_reading reading)

@@ -86,8 +86,8 @@ static enum err read_purchases(struct tally *tally, sqlite3 *db, struct error *e
 {
     static const char doing[] = "read the purchases";
     sqlite3_stmt *stmt;
-    enum err err = db_prepare(db, "SELECT id, product_id, user_id, nth FROM main.purchases", doing, &stmt,
-        error);
+    enum err err =
+        db_prepare(db, "SELECT id, product_id, user_id, nth FROM main.purchases", doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
     int rc;
@@ -130,8 +130,8 @@ static enum err keep_shared(const struct tally *tally, sqlite3 *db, struct error
 {
     static const char doing[] = "keep the repeated buyers";
     sqlite3_stmt *stmt;
-    enum err err = db_prepare(db, "INSERT OR IGNORE INTO temp.audit_shared (id) VALUES (:id)", doing, &stmt,
-        error);
+    enum err err =
+        db_prepare(db, "INSERT OR IGNORE INTO temp.audit_shared (id) VALUES (:id)", doing, &stmt, error);
     for (size_t i = 0; i < tally->count && err == ERR_NONE; i++) {
         if (is_alone(tally, i) && tally->marks[i].is_first)
             continue;

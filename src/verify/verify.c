@@ -29,7 +29,7 @@ static bool ends_with(const char *text, struct slice ending)
 {
     struct slice whole = slice_cstr(text);
     return whole.len > ending.len &&
-        slice_eq(slice_make(whole.base + whole.len - ending.len, ending.len), ending);
+           slice_eq(slice_make(whole.base + whole.len - ending.len, ending.len), ending);
 }
 
 static enum err check_options(const struct verify_options *options, struct error *error)
@@ -103,26 +103,28 @@ static enum err check_there_is_something(struct run *run)
     int64_t purchases = 0;
     int64_t answers = 0;
     int64_t acknowledged = 0;
-    enum err err = count_wanted(run,
-        "SELECT count(*) FROM main.products WHERE :sku IS NULL OR sku = :sku", &products);
+    enum err err =
+        count_wanted(run, "SELECT count(*) FROM main.products WHERE :sku IS NULL OR sku = :sku", &products);
     if (err == ERR_NONE)
         err = count_wanted(run, "SELECT count(*) FROM main.purchases WHERE :sku IS NULL", &purchases);
     if (err == ERR_NONE)
         err = count_wanted(run,
             "SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
-            " AND sku IN (SELECT sku FROM main.products)", &answers);
+            " AND sku IN (SELECT sku FROM main.products)",
+            &answers);
     if (err == ERR_NONE)
         err = count_wanted(run,
             "SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
-            " AND outcome = 'acknowledged'", &acknowledged);
+            " AND outcome = 'acknowledged'",
+            &acknowledged);
     if (err != ERR_NONE)
         return err;
     if (options->sku != NULL && products == 0)
-        return error_set(run->error, ERR_REFUSED, "the store %s has no product %s", options->store_path,
-            options->sku);
+        return error_set(
+            run->error, ERR_REFUSED, "the store %s has no product %s", options->store_path, options->sku);
     if (options->journal_count > 0 && answers == 0 && acknowledged == 0)
-        return error_set(run->error, ERR_REFUSED, "the journals say nothing about %s", options->sku != NULL
-            ? options->sku : "any product of this store");
+        return error_set(run->error, ERR_REFUSED, "the journals say nothing about %s",
+            options->sku != NULL ? options->sku : "any product of this store");
     if (products == 0 && purchases == 0 && acknowledged == 0)
         return error_set(run->error, ERR_REFUSED, "the store %s holds no product: there is nothing to audit",
             options->store_path);

@@ -19,10 +19,10 @@ struct verify_options {
     const char *sku;             /* NULL: all products */
     const char *const *journals; /* journals of `doorbuster rush` */
     size_t journal_count;
-    bool is_journal_complete;    /* the journals hold every purchase attempt there ever was */
-    int64_t expect_users;        /* how many users came, for each product audited; < 0: unknown */
-    bool is_quiet;               /* print only what failed */
-    const char *report_path;     /* also written there, as its ending says: .json or .md; NULL: nowhere */
+    bool is_journal_complete; /* the journals hold every purchase attempt there ever was */
+    int64_t expect_users;     /* how many users came, for each product audited; < 0: unknown */
+    bool is_quiet;            /* print only what failed */
+    const char *report_path;  /* also written there, as its ending says: .json or .md; NULL: nowhere */
 };
 
 struct verify_summary {
@@ -43,7 +43,7 @@ struct verify_summary {
  * that cannot be used. When some checks were made and others could not be, a violation among them comes
  * first: ERR_NONE. Blocks, 3 s for a million purchases; any thread.
  */
-MUST_CHECK enum err verify_run(const struct verify_options *options, FILE *out,
-    struct verify_summary *summary);
+MUST_CHECK enum err verify_run(
+    const struct verify_options *options, FILE *out, struct verify_summary *summary);
 
 #endif

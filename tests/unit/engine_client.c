@@ -25,8 +25,11 @@ static void on_view(const struct sale_view *before, const struct sale_view *now,
     struct client *client = context;
     if (client->view_count < CLIENT_VIEWS_MAX) {
         struct seen_view *seen = &client->views[client->view_count];
-        *seen = (struct seen_view){.had_before = before != NULL, .is_removed = now->is_removed,
-            .state = now->values.state, .end_reason = now->values.end_reason, .stock = now->values.stock,
+        *seen = (struct seen_view){.had_before = before != NULL,
+            .is_removed = now->is_removed,
+            .state = now->values.state,
+            .end_reason = now->values.end_reason,
+            .stock = now->values.stock,
             .updated_ms = now->values.updated_ms};
         (void)snprintf(seen->sku, sizeof seen->sku, "%.*s", SLICE_ARGS(now->sku));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a net thread does with its port, without sockets: it pushes calls, waits to be woken, receives. Each client
- * belongs to the thread that uses it; only its wake-up comes from the engine's thread. Every answer is checked as it
- * comes: exactly one a call, and a purchase is in the store before anybody hears of it.
+ * What a net thread does with its port, without sockets: it pushes calls, waits to be woken, receives. Each
+ * client belongs to the thread that uses it; only its wake-up comes from the engine's thread. Every answer is
+ * checked as it comes: exactly one a call, and a purchase is in the store before anybody hears of it.
  */
 #ifndef DOORBUSTER_TESTS_UNIT_ENGINE_CLIENT_H
 #define DOORBUSTER_TESTS_UNIT_ENGINE_CLIENT_H
@@ -39,9 +39,10 @@ struct client {
     pthread_mutex_t lock;
     pthread_cond_t woken;
     bool is_woken;
-    void (*on_wake)(struct client *client); /* on the engine's thread, before the thread is woken; may be NULL */
+    void (*on_wake)(
+        struct client *client); /* on the engine's thread, before the thread is woken; may be NULL */
     size_t answer_count;
-    size_t view_count;                      /* all that came; the first CLIENT_VIEWS_MAX are kept */
+    size_t view_count; /* all that came; the first CLIENT_VIEWS_MAX are kept */
     struct seen_view views[CLIENT_VIEWS_MAX];
 };
 

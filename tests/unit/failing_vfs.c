@@ -30,8 +30,8 @@ static struct {
 
 const char *failing_how_name(enum failing_how how)
 {
-    static const char *const names[FAILING_HOW_COUNT] = {"full", "full, half written", "i/o error",
-        "i/o error, all written", "flush", "index"};
+    static const char *const names[FAILING_HOW_COUNT] = {
+        "full", "full, half written", "i/o error", "i/o error, all written", "flush", "index"};
     return names[how];
 }
 
@@ -221,7 +221,8 @@ void failing_vfs_register(void)
 {
     state.inner = sqlite3_vfs_find(NULL);
     assert_non_null(state.inner);
-    state.vfs = *state.inner; /* whatever is not replaced goes straight to the inner one, which needs no self */
+    state.vfs =
+        *state.inner; /* whatever is not replaced goes straight to the inner one, which needs no self */
     state.vfs.zName = "failing";
     state.vfs.pNext = NULL;
     state.vfs.szOsFile = (int)sizeof(struct failing_file) + state.inner->szOsFile;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 enum failing_how {
-    FAILING_FULL,       /* a write: nothing is written, SQLITE_FULL; a change of size or of the index as well */
+    FAILING_FULL, /* a write: nothing is written, SQLITE_FULL; a change of size or of the index as well */
     FAILING_FULL_HALF,  /* a write: the first half is written, SQLITE_FULL */
     FAILING_IO,         /* a write: nothing is written, SQLITE_IOERR_WRITE */
     FAILING_IO_WRITTEN, /* a write: all of it is written, and yet SQLITE_IOERR_WRITE */

@@ -41,10 +41,10 @@ static void wait_changed(struct fake_store *store, const struct timespec *limit,
         wait_failed(what);
 }
 
-/* --- operations, on the engine's thread ----------------------------------------------------------------- */
+/* --- operations, on the engine's thread --- */
 
-static enum err load(struct store *base, struct world *world, const struct command *const *commands, size_t count,
-    struct error *error)
+static enum err load(struct store *base, struct world *world, const struct command *const *commands,
+    size_t count, struct error *error)
 {
     struct fake_store *store = (struct fake_store *)base;
     (void)world;
@@ -129,7 +129,7 @@ static enum err probe(struct store *base, struct error *error)
 
 static const struct store_operations operations = {.load = load, .commit = commit, .probe = probe};
 
-/* --- controls ------------------------------------------------------------------------------------------- */
+/* --- controls --- */
 
 void fake_store_init(struct fake_store *store)
 {
@@ -221,7 +221,8 @@ static int compare_ids(const void *key, const void *element)
 bool fake_store_has_purchase(struct fake_store *store, int64_t id)
 {
     pthread_mutex_lock(&store->lock);
-    bool has = bsearch(&id, store->purchases, store->purchase_count, sizeof *store->purchases, compare_ids) != NULL;
+    bool has =
+        bsearch(&id, store->purchases, store->purchase_count, sizeof *store->purchases, compare_ids) != NULL;
     pthread_mutex_unlock(&store->lock);
     return has;
 }

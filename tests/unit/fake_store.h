@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A store for tests of the engine: keeps purchases in memory, fails as it is told, and can be held in the middle of
- * a commit. The engine uses it on its thread; the controls below may be used on any thread. Waiting is bounded:
- * after WAIT_LIMIT_MS the program aborts with a message.
+ * A store for tests of the engine: keeps purchases in memory, fails as it is told, and can be held in the
+ * middle of a commit. The engine uses it on its thread; the controls below may be used on any thread. Waiting
+ * is bounded: after WAIT_LIMIT_MS the program aborts with a message.
  */
 #ifndef DOORBUSTER_TESTS_UNIT_FAKE_STORE_H
 #define DOORBUSTER_TESTS_UNIT_FAKE_STORE_H
@@ -24,10 +24,10 @@ struct fake_store {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* orders */
-    bool is_held;            /* commits wait */
-    enum err commit_fault;   /* what the next commits say; ERR_NONE: they succeed */
-    int commit_fault_skip;   /* so many succeed before */
-    int commit_fault_count;  /* how many of them; -1: all */
+    bool is_held;           /* commits wait */
+    enum err commit_fault;  /* what the next commits say; ERR_NONE: they succeed */
+    int commit_fault_skip;  /* so many succeed before */
+    int commit_fault_count; /* how many of them; -1: all */
     enum err probe_fault;
     enum err load_fault;
     int64_t commit_ns;       /* how long a commit takes at least */
@@ -35,13 +35,13 @@ struct fake_store {
     void (*on_commit)(void); /* called in each commit, may be NULL */
     /* what has happened */
     int commits_begun;
-    int commits_done;        /* successfully */
+    int commits_done; /* successfully */
     int commits_failed;
     int is_committing;
     int probes;
-    int loads_of_all;        /* with no command: the start */
+    int loads_of_all; /* with no command: the start */
     int loads_of_batch;
-    size_t batch_max;        /* commands */
+    size_t batch_max; /* commands */
     size_t purchase_count;
     struct fake_purchase *purchases; /* in order of id */
 };
@@ -71,7 +71,8 @@ bool fake_store_has_purchase(struct fake_store *store, int64_t id);
 /* A number of the struct, read under the lock. */
 int fake_store_read(struct fake_store *store, const int *number);
 
-/* The end of a bounded wait on a CLOCK_MONOTONIC condition; pthread_cond_timedwait until it fails means ... */
+/* The end of a bounded wait on a CLOCK_MONOTONIC condition; pthread_cond_timedwait until it fails means ...
+ */
 struct timespec wait_limit(void);
 
 /* ... this: prints what was waited for and aborts. */

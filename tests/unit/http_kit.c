@@ -20,7 +20,7 @@ enum { WAIT_S = 10 };
 static const struct slice TEXT_TYPE = SLICE_INIT("text/plain");
 static const struct slice NOTHING = SLICE_INIT("");
 
-/* ---- Routes ---- */
+/* --- Routes --- */
 
 /* A handler must not run inside of somebody's call of http_reply. */
 static void enter(struct kit *kit)
@@ -127,7 +127,7 @@ static void render_error(
         request == NULL ? "false" : "true");
 }
 
-/* ---- The server's thread ---- */
+/* --- The server's thread --- */
 
 void kit_init(struct kit *kit)
 {
@@ -311,7 +311,7 @@ struct http_server_stats kit_stats(struct kit *kit)
     return stats;
 }
 
-/* ---- Clients ---- */
+/* --- Clients --- */
 
 int client_connect(struct kit *kit)
 {

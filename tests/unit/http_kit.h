@@ -72,7 +72,7 @@ void kit_answer(struct kit *kit);
 
 struct http_server_stats kit_stats(struct kit *kit);
 
-/* ---- Clients ---- */
+/* --- Clients --- */
 
 /* A blocking socket whose reads give up after ten seconds. */
 int client_connect(struct kit *kit);

@@ -9,16 +9,17 @@ unsigned draw(struct id_source *random, uint64_t limit)
     return (unsigned)(id_next(random) % limit);
 }
 
-static void draw_times(struct id_source *random, const struct crowd *crowd, int64_t now_ms,
-    struct product_fields *fields)
+static void draw_times(
+    struct id_source *random, const struct crowd *crowd, int64_t now_ms, struct product_fields *fields)
 {
     int64_t half = crowd->sale_ms_max / 2;
     fields->start_ms = now_ms - half + draw(random, (uint64_t)crowd->sale_ms_max);
-    fields->end_ms = fields->start_ms + draw(random, (uint64_t)crowd->sale_ms_max); /* now and then no later */
+    fields->end_ms =
+        fields->start_ms + draw(random, (uint64_t)crowd->sale_ms_max); /* now and then no later */
 }
 
-static void draw_fields(struct id_source *random, const struct crowd *crowd, int64_t now_ms,
-    struct random_command *out)
+static void draw_fields(
+    struct id_source *random, const struct crowd *crowd, int64_t now_ms, struct random_command *out)
 {
     struct product_fields *fields = &out->command.product;
     (void)snprintf(out->name_text, sizeof out->name_text, "name %u", draw(random, 4));
@@ -60,9 +61,11 @@ static void draw_key(struct id_source *random, const struct crowd *crowd, struct
     memset(idempotency->fingerprint, (int)draw(random, 3), FINGERPRINT_BYTES);
 }
 
-void draw_command(struct id_source *random, const struct crowd *crowd, int64_t now_ms, struct random_command *out)
+void draw_command(
+    struct id_source *random, const struct crowd *crowd, int64_t now_ms, struct random_command *out)
 {
-    *out = (struct random_command){.sku = draw(random, crowd->sku_count), .user = draw(random, crowd->user_count)};
+    *out = (struct random_command){
+        .sku = draw(random, crowd->sku_count), .user = draw(random, crowd->user_count)};
     (void)snprintf(out->sku_text, sizeof out->sku_text, "SKU-%u", out->sku);
     (void)snprintf(out->user_text, sizeof out->user_text, "user-%u", out->user);
     out->command.sku = slice_cstr(out->sku_text);

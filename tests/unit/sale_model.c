@@ -35,8 +35,8 @@ void model_tick(struct sale_model *model, int64_t now_ms)
     }
 }
 
-static struct model_answer purchase(const struct sale_model *model, struct model_sale *sale, unsigned user,
-    int64_t now_ms)
+static struct model_answer purchase(
+    const struct sale_model *model, struct model_sale *sale, unsigned user, int64_t now_ms)
 {
     struct model_answer answer = {.result = SAID_NOT_ACTIVE};
     if (!sale->exists || sale->state == MODEL_UPCOMING)
@@ -93,17 +93,20 @@ static void restart(struct model_sale *sale)
     memset(sale->bought, 0, sizeof sale->bought);
 }
 
-static struct model_answer create(struct model_sale *sale, const struct product_fields *fields, int64_t now_ms)
+static struct model_answer create(
+    struct model_sale *sale, const struct product_fields *fields, int64_t now_ms)
 {
     if (fields->end_ms <= fields->start_ms)
         return (struct model_answer){.result = SAID_INVALID_TIME_RANGE};
-    struct model_sale fresh = {.exists = true, .limit = 1, .created_ms = sale->exists ? sale->created_ms : now_ms};
+    struct model_sale fresh = {
+        .exists = true, .limit = 1, .created_ms = sale->exists ? sale->created_ms : now_ms};
     set_fields(&fresh, fields);
     *sale = fresh;
     return (struct model_answer){.result = SAID_OK, .time_ms = fresh.created_ms};
 }
 
-static struct model_answer update(struct model_sale *sale, const struct product_fields *fields, int64_t now_ms)
+static struct model_answer update(
+    struct model_sale *sale, const struct product_fields *fields, int64_t now_ms)
 {
     bool names_all = (fields->present & FIELDS_ALL_REQUIRED) == FIELDS_ALL_REQUIRED;
     if (!sale->exists)
@@ -161,11 +164,17 @@ struct model_answer model_decide(struct sale_model *model, const struct random_c
     if (record->is_used && record->batch == model->batch)
         return (struct model_answer){.result = SAID_KEY_IN_FLIGHT};
     if (record->is_used)
-        return (struct model_answer){.result = record->result, .is_replay = true, .number = record->number,
+        return (struct model_answer){.result = record->result,
+            .is_replay = true,
+            .number = record->number,
             .time_ms = record->time_ms};
     struct model_answer answer = decide(model, lot, now_ms);
-    *record = (struct model_key){.is_used = true, .batch = model->batch, .created_ms = now_ms, .body = body,
-        .result = answer.result, .time_ms = answer.time_ms};
+    *record = (struct model_key){.is_used = true,
+        .batch = model->batch,
+        .created_ms = now_ms,
+        .body = body,
+        .result = answer.result,
+        .time_ms = answer.time_ms};
     return answer;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the flash-sale contract (sections 2.1, 2.5 to 2.8, 4 and 17) says, written a second time and as simply as can
- * be: arrays over numbered SKUs, users and keys, no memory, no undo. A copy of the struct is a copy of the model, so
- * a batch that fails is forgotten by an assignment. It shares no line with core/.
+ * What the flash-sale contract (sections 2.1, 2.5 to 2.8, 4 and 17) says, written a second time and as simply
+ * as can be: arrays over numbered SKUs, users and keys, no memory, no undo. A copy of the struct is a copy of
+ * the model, so a batch that fails is forgotten by an assignment. It shares no line with core/.
  */
 #ifndef DOORBUSTER_TESTS_UNIT_SALE_MODEL_H
 #define DOORBUSTER_TESTS_UNIT_SALE_MODEL_H
@@ -48,11 +48,11 @@ struct sale_model {
 
 /* What is expected of an answer. */
 struct model_answer {
-    int result;         /* a number of result.def */
+    int result; /* a number of result.def */
     bool is_replay;
-    bool has_number;    /* a purchase that took a unit: the number is the world's to choose */
-    int64_t number;     /* replay: as stored */
-    int64_t time_ms;    /* looked at when the result is 0 */
+    bool has_number; /* a purchase that took a unit: the number is the world's to choose */
+    int64_t number;  /* replay: as stored */
+    int64_t time_ms; /* looked at when the result is 0 */
 };
 
 void model_tick(struct sale_model *model, int64_t now_ms);

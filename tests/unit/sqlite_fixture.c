@@ -64,7 +64,8 @@ void fixture_make_store(struct fixture *fixture)
     test_add_product(&fixture->world, "B", 1000);
     for (int i = 0; i < 300; i++) {
         char user[80];
-        (void)snprintf(user, sizeof user, "a user with a long name, such as those that are given by machines %d", i);
+        (void)snprintf(
+            user, sizeof user, "a user with a long name, such as those that are given by machines %d", i);
         test_buy(&fixture->world, "A", user, i);
     }
     test_add_key(&fixture->world, "admin", "k", 1);

@@ -103,8 +103,9 @@ static void measure_batches(struct run *run, struct product *product, int batch,
     int64_t done = rows / batch * batch;
     (void)snprintf(what, sizeof what, "commit of %d", batch);
     print_times(what, &hist);
-    printf("%-28s %9.0f rows/s, %6.2f us a row, %5.2f us CPU a row\n", "", (double)done / ((double)total / 1e9),
-        (double)total / 1e3 / (double)done, (double)run->cpu_ns / 1e3 / (double)done);
+    printf("%-28s %9.0f rows/s, %6.2f us a row, %5.2f us CPU a row\n", "",
+        (double)done / ((double)total / 1e9), (double)total / 1e3 / (double)done,
+        (double)run->cpu_ns / 1e3 / (double)done);
 }
 
 int main(int argc, char **argv)
@@ -120,8 +121,12 @@ int main(int argc, char **argv)
     measure_flush(argv[1]);
     (void)snprintf(path, sizeof path, "%s/bench-store.db", argv[1]);
     open_store(path, &run.store, &run.world);
-    struct product_values values = {.name = SLICE("Bench"), .initial_stock = INT64_MAX, .stock = INT64_MAX,
-        .per_user_limit = 1, .end_ms = INT64_MAX, .state = SALE_ACTIVE};
+    struct product_values values = {.name = SLICE("Bench"),
+        .initial_stock = INT64_MAX,
+        .stock = INT64_MAX,
+        .per_user_limit = 1,
+        .end_ms = INT64_MAX,
+        .state = SALE_ACTIVE};
     world_begin(&run.world);
     struct product *product = world_add_product(&run.world, SLICE("BENCH"), &values);
     struct error error;
@@ -142,7 +147,8 @@ int main(int argc, char **argv)
     store_close(run.store);
     int64_t start = clock_mono_ns();
     open_store(path, &run.store, &run.world);
-    printf("open and load %lld purchases: %.3f s\n", (long long)run.purchases, (double)(clock_mono_ns() - start) / 1e9);
+    printf("open and load %lld purchases: %.3f s\n", (long long)run.purchases,
+        (double)(clock_mono_ns() - start) / 1e9);
     world_fini(&run.world);
     store_close(run.store);
     (void)unlink(path);

@@ -81,7 +81,7 @@ void file_copy(const char *from, const char *to)
     free(bytes);
 }
 
-/* --- worlds --------------------------------------------------------------------------------------------- */
+/* --- worlds --- */
 
 void test_world_init(struct world *world)
 {
@@ -160,8 +160,9 @@ static void put_product(struct strbuf *text, const struct product *product)
     const struct product_values *v = &product->values;
     strbuf_printf(text, "product %lld '%.*s' name ", (long long)product->id, SLICE_ARGS(product->sku));
     strbuf_put_json(text, v->name);
-    const int64_t numbers[] = {v->initial_stock, v->stock, v->price_minor, v->per_user_limit, v->start_ms, v->end_ms,
-        v->state, v->end_reason, v->created_ms, v->updated_ms, product->purchase_id_first, product->purchase_id_last};
+    const int64_t numbers[] = {v->initial_stock, v->stock, v->price_minor, v->per_user_limit, v->start_ms,
+        v->end_ms, v->state, v->end_reason, v->created_ms, v->updated_ms, product->purchase_id_first,
+        product->purchase_id_last};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         strbuf_printf(text, " %lld", (long long)numbers[i]);
     strbuf_put_char(text, '\n');
@@ -176,9 +177,9 @@ static void put_product(struct strbuf *text, const struct product *product)
 
 static void put_key(struct strbuf *text, const struct key_record *key)
 {
-    strbuf_printf(text, "key %lld '%.*s' '%.*s' result %d number %lld time %lld created %lld ", (long long)key->id,
-        SLICE_ARGS(key->scope), SLICE_ARGS(key->key), (int)key->result, (long long)key->number,
-        (long long)key->time_ms, (long long)key->created_ms);
+    strbuf_printf(text, "key %lld '%.*s' '%.*s' result %d number %lld time %lld created %lld ",
+        (long long)key->id, SLICE_ARGS(key->scope), SLICE_ARGS(key->key), (int)key->result,
+        (long long)key->number, (long long)key->time_ms, (long long)key->created_ms);
     for (int i = 0; i < FINGERPRINT_BYTES; i++)
         strbuf_printf(text, "%02x", key->fingerprint[i]);
     strbuf_put_char(text, '\n');
@@ -212,7 +213,7 @@ void test_commit(struct store *store, struct world *world)
     world_accept(world);
 }
 
-/* --- files ---------------------------------------------------------------------------------------------- */
+/* --- files --- */
 
 static void put_rows(struct strbuf *text, sqlite3 *db, const char *sql)
 {
@@ -234,7 +235,8 @@ char *test_rows_text(const char *path)
     static const char *const queries[] = {
         "SELECT * FROM products ORDER BY id",
         "SELECT * FROM purchases ORDER BY id",
-        "SELECT id, scope, key, hex(fingerprint), result, number, time, created_at FROM idempotency_keys ORDER BY id",
+        "SELECT id, scope, key, hex(fingerprint), result, number, time, created_at FROM idempotency_keys "
+        "ORDER BY id",
         "SELECT * FROM sequences ORDER BY name",
         "PRAGMA quick_check",
     };

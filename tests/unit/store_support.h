@@ -9,7 +9,7 @@
 #include "core/world.h"
 #include "store/store.h"
 
-/* --- places --------------------------------------------------------------------------------------------- */
+/* --- places --- */
 
 /* A new directory; in memory where the system has such, so that a thousand flushes cost nothing. */
 void place_make(char place[PATH_MAX]);
@@ -26,7 +26,7 @@ char *file_read(const char *path, size_t *len);
 /* Nothing happens when there is no `from`. */
 void file_copy(const char *from, const char *to);
 
-/* --- worlds --------------------------------------------------------------------------------------------- */
+/* --- worlds --- */
 
 void test_world_init(struct world *world);
 
@@ -44,7 +44,7 @@ char *test_world_text(const struct world *world);
 /* Commits and accepts; the test fails when the store refuses. */
 void test_commit(struct store *store, struct world *world);
 
-/* --- files ---------------------------------------------------------------------------------------------- */
+/* --- files --- */
 
 /* Every row of every table of an SQLite store, malloc'ed. The file may be live. */
 char *test_rows_text(const char *path);

@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 
-/* --- map ------------------------------------------------------------------------------------------------ */
+/* --- map --- */
 
 struct thing {
     uint64_t hash;
@@ -115,7 +115,7 @@ static void keyed_hashes_depend_on_key_and_text(void **state)
     assert_true(map_hash(&key, SLICE("")) == map_hash(&key, (struct slice){0}));
 }
 
-/* --- list ----------------------------------------------------------------------------------------------- */
+/* --- list --- */
 
 struct link {
     int name;
@@ -126,7 +126,7 @@ static void assert_names(const struct list *list, const char *expected)
 {
     char names[16] = "";
     int count = 0;
-    LIST_FOR_EACH(node, list)
+    LIST_FOR_EACH (node, list)
         names[count++] = (char)('0' + CONTAINER_OF(node, struct link, node)->name);
     assert_string_equal(names, expected);
     for (const struct list *node = list->prev; node != list; node = node->prev)
@@ -163,14 +163,14 @@ static void a_list_keeps_order_and_forgives_double_removal(void **state)
     assert_names(&list, "1");
 }
 
-/* --- pool ----------------------------------------------------------------------------------------------- */
+/* --- pool --- */
 
 enum { BLOCK_SIZE = 100, BLOCKS_MAX = 2000 };
 
 static int compare_pointers(const void *a, const void *b)
 {
-    uintptr_t left = (uintptr_t)*(char *const *)a;
-    uintptr_t right = (uintptr_t)*(char *const *)b;
+    uintptr_t left = (uintptr_t) * (char *const *)a;
+    uintptr_t right = (uintptr_t) * (char *const *)b;
     return left < right ? -1 : left > right;
 }
 
@@ -228,7 +228,7 @@ static void blocks_larger_than_a_slab_and_empty_pools(void **state)
     pool_fini(&pool);
 }
 
-/* --- histogram ------------------------------------------------------------------------------------------ */
+/* --- histogram --- */
 
 static int compare_values(const void *a, const void *b)
 {
@@ -290,8 +290,8 @@ static void percentiles_hit_the_exact_rank(void **state)
 
 static void the_edges_of_a_histogram(void **state)
 {
-    static const uint64_t edges[] = {0, 1, 63, 64, 65, 127, 128, 129, UINT64_C(1) << 40, (UINT64_C(1) << 40) - 1,
-        (uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t edges[] = {0, 1, 63, 64, 65, 127, 128, 129, UINT64_C(1) << 40,
+        (UINT64_C(1) << 40) - 1, (uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX - 1, UINT64_MAX};
     (void)state;
     hist_init(&hist);
     assert_int_equal(hist_percentile_ns(&hist, 50), 0);
@@ -330,7 +330,7 @@ static void merging_is_adding_everything(void **state)
     assert_memory_equal(&hist, &before, sizeof hist);
 }
 
-/* --- identifiers ---------------------------------------------------------------------------------------- */
+/* --- identifiers --- */
 
 static void a_seed_gives_the_same_numbers_again(void **state)
 {

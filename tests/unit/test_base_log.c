@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: one line a message, in the chosen form, whatever the message holds. Standard error becomes a file or a
- * pipe here. */
+/* The log: one line a message, in the chosen form, whatever the message holds. Standard error becomes a file
+ * or a pipe here. */
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -55,10 +55,12 @@ static const char *skip_string(const char *at)
     return at + 1;
 }
 
-/* An object of four members with string values in this order, and the end of the line. Returns what follows. */
+/* An object of four members with string values in this order, and the end of the line. Returns what follows.
+ */
 static const char *read_line(const char *at)
 {
-    static const char *const names[] = {"{\"timestamp\":\"", ",\"level\":\"", ",\"context\":\"", ",\"message\":\""};
+    static const char *const names[] = {
+        "{\"timestamp\":\"", ",\"level\":\"", ",\"context\":\"", ",\"message\":\""};
     for (int i = 0; i < 4; i++) {
         assert_int_equal(strncmp(at, names[i], strlen(names[i])), 0);
         at = skip_string(at + strlen(names[i]));

@@ -18,7 +18,7 @@ static void assert_slice(struct slice text, const char *expected)
     assert_memory_equal(text.base, expected, text.len);
 }
 
-/* --- slice ---------------------------------------------------------------------------------------------- */
+/* --- slice --- */
 
 static void integers_are_read_to_both_ends_of_64_bits(void **state)
 {
@@ -44,8 +44,9 @@ static void integers_are_read_to_both_ends_of_64_bits(void **state)
 
 static void what_is_no_integer_or_too_large_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "-", "--1", "+1", " 1", "1 ", "1.0", "1e3", "0x10", "9223372036854775808",
-        "-9223372036854775809", "18446744073709551616", "99999999999999999999999999", "12a", "\xB2"};
+    static const char *const bad[] = {"", "-", "--1", "+1", " 1", "1 ", "1.0", "1e3", "0x10",
+        "9223372036854775808", "-9223372036854775809", "18446744073709551616", "99999999999999999999999999",
+        "12a", "\xB2"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         int64_t value = 42;
@@ -98,7 +99,7 @@ static void splitting_gives_head_and_rest(void **state)
     assert_slice(rest, "");
 }
 
-/* --- UTF-8 ---------------------------------------------------------------------------------------------- */
+/* --- UTF-8 --- */
 
 /* What RFC 3629 says of one code point, written down the other way round: by encoding. */
 static size_t encode(uint32_t code, char text[4])
@@ -152,7 +153,7 @@ static void overlong_and_stray_bytes_are_invalid(void **state)
     assert_int_equal(utf8_length(SLICE("a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80")), 4);
 }
 
-/* --- arena ---------------------------------------------------------------------------------------------- */
+/* --- arena --- */
 
 static void an_arena_gives_zeroed_aligned_memory(void **state)
 {
@@ -193,7 +194,7 @@ static void an_arena_overflows_once_and_for_all(void **state)
     assert_true(arena.has_overflowed);
 }
 
-/* --- strbuf --------------------------------------------------------------------------------------------- */
+/* --- strbuf --- */
 
 static void text_in_fixed_memory_is_cut_at_its_end(void **state)
 {

@@ -67,7 +67,7 @@ static void make_sold_out(const char *sku)
     next_batch();
 }
 
-/* --- create (2.5) --------------------------------------------------------------------------------------- */
+/* --- create (2.5) --- */
 
 static void a_new_product_is_upcoming_and_full(void **state)
 {
@@ -132,7 +132,7 @@ static void creating_again_starts_afresh_but_keeps_the_birthday(void **state)
     assert_int_equal(outcome.number, 3);
 }
 
-/* --- update (2.7) --------------------------------------------------------------------------------------- */
+/* --- update (2.7) --- */
 
 static void an_update_changes_what_is_named_and_nothing_else(void **state)
 {
@@ -240,7 +240,7 @@ static void an_update_of_an_unknown_product_needs_every_field(void **state)
     assert_int_equal(product_of("W-1")->values.stock, 3);
 }
 
-/* --- patch (17) ----------------------------------------------------------------------------------------- */
+/* --- patch (17) --- */
 
 static void price_and_limit_change_in_every_state(void **state)
 {
@@ -258,7 +258,7 @@ static void price_and_limit_change_in_every_state(void **state)
         const struct product_values *values = &product_of(skus[i])->values;
         assert_true(values->price_minor == 1250 && values->per_user_limit == 5 && values->updated_ms == 34);
         assert_true(values->stock == before.stock && values->state == before.state &&
-            values->end_reason == before.end_reason && values->created_ms == 10);
+                    values->end_reason == before.end_reason && values->created_ms == 10);
     }
     const struct buyer *buyer = world_buyer(&world, product_of("B"), SLICE("anna"));
     assert_int_equal(buyer->count, 1);
@@ -297,7 +297,7 @@ static void a_patch_of_nothing_or_of_nobody(void **state)
     assert_int_equal(world.change_count, 0);
 }
 
-/* --- delete (2.8) --------------------------------------------------------------------------------------- */
+/* --- delete (2.8) --- */
 
 static void deleting_removes_the_product_and_its_purchases(void **state)
 {
@@ -330,17 +330,22 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_product_is_upcoming_and_full, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(an_end_that_is_not_after_the_start_is_refused, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(creating_again_starts_afresh_but_keeps_the_birthday, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(an_update_changes_what_is_named_and_nothing_else, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            an_end_that_is_not_after_the_start_is_refused, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            creating_again_starts_afresh_but_keeps_the_birthday, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            an_update_changes_what_is_named_and_nothing_else, make_world, drop_world),
         cmocka_unit_test_setup_teardown(an_update_that_names_nothing_changes_nothing, make_world, drop_world),
         cmocka_unit_test_setup_teardown(an_update_is_refused_once_the_sale_has_begun, make_world, drop_world),
         cmocka_unit_test_setup_teardown(an_update_may_not_turn_the_times_round, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(an_update_of_an_unknown_product_needs_every_field, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            an_update_of_an_unknown_product_needs_every_field, make_world, drop_world),
         cmocka_unit_test_setup_teardown(price_and_limit_change_in_every_state, make_world, drop_world),
         cmocka_unit_test_setup_teardown(the_limit_is_not_lowered_once_units_are_sold, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_patch_of_nothing_or_of_nobody, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(deleting_removes_the_product_and_its_purchases, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            deleting_removes_the_product_and_its_purchases, make_world, drop_world),
         cmocka_unit_test_setup_teardown(deleting_what_is_not_there_is_well_too, make_world, drop_world),
     };
     return cmocka_run_group_tests_name("core catalogue", tests, NULL, NULL);

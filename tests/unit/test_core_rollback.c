@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A batch happens whole or not at all. Whatever was decided, world_rollback gives back exactly the world before;
- * whichever allocation fails, the decision says so and the rollback holds. This program is linked with
+ * A batch happens whole or not at all. Whatever was decided, world_rollback gives back exactly the world
+ * before; whichever allocation fails, the decision says so and the rollback holds. This program is linked
+ * with
  * --wrap=malloc,calloc,realloc, so that it can make the n-th call fail.
  */
 #include <limits.h>
@@ -16,7 +17,7 @@
 #include "random_command.h"
 #include "world_kit.h"
 
-/* --- memory that fails on request ----------------------------------------------------------------------- */
+/* --- memory that fails on request --- */
 
 static int calls_left = -1; /* -1: no failure is asked for */
 static bool has_failed;
@@ -66,7 +67,7 @@ static bool stop_failing(void)
     return has_failed;
 }
 
-/* --- a world before and after --------------------------------------------------------------------------- */
+/* --- a world before and after --- */
 
 static struct world world;
 static struct strbuf before;
@@ -143,7 +144,7 @@ static void rename_to(const char *sku, const char *name, int64_t start_ms)
     assert_int_equal(decide(command, 120), RESULT_OK);
 }
 
-/* --- by hand -------------------------------------------------------------------------------------------- */
+/* --- by hand --- */
 
 static void delete_create_delete_create(int64_t now_ms)
 {
@@ -295,7 +296,7 @@ static void the_list_of_changes_grows_at_any_length(void **state)
     }
 }
 
-/* --- by lot --------------------------------------------------------------------------------------------- */
+/* --- by lot --- */
 
 static const struct crowd crowd = {
     .sku_count = 4,
@@ -307,7 +308,8 @@ static const struct crowd crowd = {
     .sale_ms_max = 400,
 };
 
-/* Decides up to `count` commands drawn from *random; false when memory ran out, and then it must have failed. */
+/* Decides up to `count` commands drawn from *random; false when memory ran out, and then it must have failed.
+ */
 static bool decide_by_lot(struct id_source *random, unsigned count, int64_t now_ms)
 {
     bool is_good = rules_tick(&rules, &world, now_ms);
@@ -369,8 +371,12 @@ static void any_allocation_may_fail(void **state)
 
 static void loading_says_when_memory_is_out(void **state)
 {
-    const struct product_values values = {.name = SLICE("Widget"), .initial_stock = 5, .stock = 4,
-        .per_user_limit = 1, .start_ms = 1, .end_ms = 2000};
+    const struct product_values values = {.name = SLICE("Widget"),
+        .initial_stock = 5,
+        .stock = 4,
+        .per_user_limit = 1,
+        .start_ms = 1,
+        .end_ms = 2000};
     const struct key_record record = {.id = 1, .scope = SLICE("anna"), .key = SLICE("k")};
     (void)state;
     bool is_done = false;
@@ -380,7 +386,7 @@ static void loading_says_when_memory_is_out(void **state)
         fail_call(n);
         struct product *product = world_load_product(&loaded, 7, SLICE("W-1"), &values);
         is_done = product != NULL && world_load_purchase(&loaded, product, SLICE("anna"), 3) &&
-            world_load_key(&loaded, &record);
+                  world_load_key(&loaded, &record);
         assert_true(stop_failing() == !is_done);
         world_dump(&loaded, &after);
         assert_true(product != NULL || after.len == 0);
@@ -428,7 +434,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_product_made_and_deleted_in_a_batch, make_world, drop_world),
         cmocka_unit_test_setup_teardown(names_come_and_go, make_world, drop_world),
         cmocka_unit_test_setup_teardown(purchases_cleared_and_made_again_in_a_batch, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(a_batch_after_an_accepted_one_rolls_back_to_it, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            a_batch_after_an_accepted_one_rolls_back_to_it, make_world, drop_world),
         cmocka_unit_test_setup_teardown(ids_are_never_given_out_twice, make_world, drop_world),
         cmocka_unit_test_setup_teardown(the_list_of_changes_grows_at_any_length, make_world, drop_world),
         cmocka_unit_test_setup_teardown(any_batch_can_be_taken_back, make_world, drop_world),

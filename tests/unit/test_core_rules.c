@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers that are kept for their Idempotency-Key (flash-sale contract, section 17), and the limiter (section 5). */
+/* Answers that are kept for their Idempotency-Key (flash-sale contract, section 17), and the limiter (section
+ * 5). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -101,7 +102,8 @@ static void a_refused_change_says_the_same_again_though_the_state_has_moved_on(v
 static void the_same_key_with_another_body_is_refused(void **state)
 {
     (void)state;
-    assert_int_equal(decide(with_key(make_purchase("W-1", "anna"), "anna", "k1", 1), START).result, RESULT_OK);
+    assert_int_equal(
+        decide(with_key(make_purchase("W-1", "anna"), "anna", "k1", 1), START).result, RESULT_OK);
     struct command other = with_key(make_purchase("W-1", "anna"), "anna", "k1", 2);
     /* In the same batch as well as later: what cannot be the same request is told so first. */
     assert_int_equal(decide(other, START).result, RESULT_KEY_MISMATCH);
@@ -235,7 +237,7 @@ static void every_kind_of_command_may_carry_a_key(void **state)
     assert_null(world_product(&world, SLICE("N")));
 }
 
-/* --- limiter (5) ---------------------------------------------------------------------------------------- */
+/* --- limiter (5) --- */
 
 static void hammering_keeps_a_user_out(void **state)
 {
@@ -293,10 +295,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_refused_change_says_the_same_again_though_the_state_has_moved_on, make_world, drop_world),
         cmocka_unit_test_setup_teardown(the_same_key_with_another_body_is_refused, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(a_key_whose_answer_is_not_on_disk_yet_is_in_flight, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            a_key_whose_answer_is_not_on_disk_yet_is_in_flight, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_key_belongs_to_its_scope, make_world, drop_world),
         cmocka_unit_test_setup_teardown(answers_expire_oldest_first, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(expiry_is_bounded_per_tick_and_goes_on_at_once, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            expiry_is_bounded_per_tick_and_goes_on_at_once, make_world, drop_world),
         cmocka_unit_test_setup_teardown(loaded_answers_are_replayed, make_world, drop_world),
         cmocka_unit_test_setup_teardown(every_kind_of_command_may_carry_a_key, make_world, drop_world),
         cmocka_unit_test(hammering_keeps_a_user_out),

@@ -71,7 +71,7 @@ static void open_sale(const char *sku, int64_t stock)
     next_batch();
 }
 
-/* --- the decision order (2.1) --------------------------------------------------------------------------- */
+/* --- the decision order (2.1) --- */
 
 static void an_unknown_product_is_a_sale_that_is_not_active(void **state)
 {
@@ -231,7 +231,7 @@ static void any_bytes_make_a_user(void **state)
     assert_int_equal(decide(command, START).result, RESULT_ALREADY_PURCHASED);
 }
 
-/* --- the clock (4) -------------------------------------------------------------------------------------- */
+/* --- the clock (4) --- */
 
 static void tick(int64_t now_ms)
 {
@@ -395,7 +395,8 @@ static void results_keep_their_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_unknown_product_is_a_sale_that_is_not_active, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            an_unknown_product_is_a_sale_that_is_not_active, make_world, drop_world),
         cmocka_unit_test_setup_teardown(nobody_buys_before_the_sale_is_active, make_world, drop_world),
         cmocka_unit_test_setup_teardown(
             a_purchase_takes_one_unit_and_has_a_number_and_a_time, make_world, drop_world),
@@ -403,7 +404,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(after_a_sell_out_it_can_say_sold_out_instead, make_world, drop_world),
         cmocka_unit_test_setup_teardown(nobody_buys_twice, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_limit_above_one_is_kept_exactly, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(a_sale_without_stock_is_sold_out_while_active, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            a_sale_without_stock_is_sold_out_while_active, make_world, drop_world),
         cmocka_unit_test_setup_teardown(the_end_is_exclusive_to_the_millisecond, make_world, drop_world),
         cmocka_unit_test_setup_teardown(
             nobody_buys_before_the_start_though_the_sale_is_active, make_world, drop_world),
@@ -411,7 +413,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_bytes_make_a_user, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_sale_begins_and_ends_at_its_exact_times, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_sale_in_the_past_takes_two_ticks, make_world, drop_world),
-        cmocka_unit_test_setup_teardown(the_next_tick_is_the_earliest_edge_of_all_sales, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            the_next_tick_is_the_earliest_edge_of_all_sales, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_rolled_back_tick_is_due_again, make_world, drop_world),
         cmocka_unit_test(names_of_states_go_both_ways),
         cmocka_unit_test(results_keep_their_numbers),

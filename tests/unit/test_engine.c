@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine's promises, one at a time: no answer before the commit, a batch whole or not at all, what is said when
- * the store fails, who is refused at the door, and what a stop leaves behind.
+ * The engine's promises, one at a time: no answer before the commit, a batch whole or not at all, what is
+ * said when the store fails, who is refused at the door, and what a stop leaves behind.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -56,7 +56,8 @@ static int stop_engine(void **state)
 static void open_sale(const char *sku, int64_t stock)
 {
     int64_t now_ms = clock_wall_ms();
-    assert_int_equal(client_do(&client, make_create(sku, stock, now_ms - HOUR_MS, now_ms + HOUR_MS)).result, RESULT_OK);
+    assert_int_equal(
+        client_do(&client, make_create(sku, stock, now_ms - HOUR_MS, now_ms + HOUR_MS)).result, RESULT_OK);
     while (engine_port_view(client.port, slice_cstr(sku))->values.state != SALE_ACTIVE)
         client_receive(&client);
 }
@@ -100,7 +101,7 @@ static struct engine_stats stats(void)
     return figures;
 }
 
-/* --- commit, then answer -------------------------------------------------------------------------------- */
+/* --- commit, then answer --- */
 
 static void no_answer_and_no_picture_comes_before_the_commit(void **state)
 {
@@ -169,7 +170,7 @@ static void the_figures_count_what_happened(void **state)
     assert_int_equal(in_buckets, after.batches_total);
 }
 
-/* --- a store that fails --------------------------------------------------------------------------------- */
+/* --- a store that fails --- */
 
 static void a_full_disk_refuses_the_whole_batch_until_there_is_room(void **state)
 {
@@ -246,6 +247,17 @@ static void an_unknown_outcome_halts_for_good(void **state)
     assert_int_equal(fake_store_read(&store, &store.probes), 0);
 }
 
+static void a_damaged_store_halts_for_good(void **state)
+{
+    (void)state;
+    open_sale("W-1", 3);
+    fake_store_fail_commits(&store, ERR_CORRUPT, 1);
+    push(0, 2, "W-1");
+    assert_results(0, 2, RESULT_UNAVAILABLE);
+    assert_int_equal(engine_state(engine), ENGINE_HALTED);
+    assert_int_equal(stock_of(&client, "W-1"), 3);
+}
+
 static void a_probe_whose_outcome_is_unknown_halts_too(void **state)
 {
     (void)state;
@@ -286,7 +298,7 @@ static void a_store_that_cannot_be_loaded_makes_no_engine(void **state)
     fake_store_set_load(&store, ERR_NONE);
 }
 
-/* --- the door ------------------------------------------------------------------------------------------- */
+/* --- the door --- */
 
 static void a_full_line_refuses_at_once(void **state)
 {
@@ -431,7 +443,7 @@ static void an_idle_engine_takes_a_command_whatever_the_last_commit_took(void **
     (void)ask_await(&asks[1]);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------- */
+/* --- stopping --- */
 
 static void *run_stop(void *argument)
 {
@@ -511,6 +523,7 @@ int main(void)
         WITH_ENGINE(a_full_disk_refuses_the_whole_batch_until_there_is_room),
         WITH_ENGINE(what_stands_behind_a_failed_batch_is_refused_too),
         WITH_ENGINE(an_unknown_outcome_halts_for_good),
+        WITH_ENGINE(a_damaged_store_halts_for_good),
         WITH_ENGINE(a_probe_whose_outcome_is_unknown_halts_too),
         WITH_ENGINE(rows_that_cannot_be_loaded_refuse_the_batch),
         WITH_ENGINE(a_store_that_cannot_be_loaded_makes_no_engine),

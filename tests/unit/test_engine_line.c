@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The line: first come first served, bounded, and never losing a call, whoever pushes and whenever it closes. */
+/* The line: first come first served, bounded, and never losing a call, whoever pushes and whenever it closes.
+ */
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -112,7 +113,7 @@ static void an_open_line_waits_until_its_time(void **state)
     line_fini(&line);
 }
 
-/* --- several threads ------------------------------------------------------------------------------------ */
+/* --- several threads --- */
 
 enum { PRODUCERS = 3, CALLS_EACH = 5000, DEPTH = 64 };
 

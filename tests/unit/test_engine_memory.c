@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When memory runs out on the engine's thread, the batch is refused, nothing has happened, and the next one is served.
- * This program is linked with --wrap=malloc,calloc,realloc; the store's hooks, which run on that thread before
- * the rules decide and after, order the failure and end it.
+ * When memory runs out on the engine's thread, the batch is refused, nothing has happened, and the next one
+ * is served. This program is linked with --wrap=malloc,calloc,realloc; the store's hooks, which run on that
+ * thread before the rules decide and after, order the failure and end it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,7 @@
 
 enum { HOUR_MS = 3600000 };
 
-/* --- memory that fails on request, on the thread that asked for it -------------------------------------- */
+/* --- memory that fails on request, on the thread that asked for it --- */
 
 static _Thread_local int calls_left = -1;
 
@@ -49,7 +49,7 @@ void *__wrap_realloc(void *block, size_t size)
     return fails_now() ? NULL : __real_realloc(block, size);
 }
 
-/* --- the engine ----------------------------------------------------------------------------------------- */
+/* --- the engine --- */
 
 static struct fake_store store;
 static struct engine *engine;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A crowd on several ports and threads at once. Afterwards the books are compared: every call was answered exactly
- * once, what was answered OK is in the store and nothing else is, nobody has more than allowed, no unit was sold
- * twice. Meant to run under ThreadSanitizer as well.
+ * A crowd on several ports and threads at once. Afterwards the books are compared: every call was answered
+ * exactly once, what was answered OK is in the store and nothing else is, nobody has more than allowed, no
+ * unit was sold twice. Meant to run under ThreadSanitizer as well.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -44,7 +44,7 @@ struct buyer_thread {
     struct ask *asks;
     size_t pushed; /* asks that were accepted, from the first on */
     uint64_t seed;
-    bool edits;    /* makes and deletes a product between its purchases */
+    bool edits; /* makes and deletes a product between its purchases */
 };
 
 static struct buyer_thread buyers[THREADS];
@@ -89,14 +89,15 @@ static void open_sales(void)
     }
 }
 
-/* --- a crowd -------------------------------------------------------------------------------------------- */
+/* --- a crowd --- */
 
 static struct command draw_purchase(struct id_source *random, bool edits, char user[24])
 {
     uint64_t lot = id_next(random);
     int64_t now_ms = clock_wall_ms();
     if (edits && lot % 50 == 0)
-        return lot & 64 ? make_create("EDITED", 3, now_ms - HOUR_MS, now_ms + HOUR_MS) : make_delete("EDITED");
+        return lot & 64 ? make_create("EDITED", 3, now_ms - HOUR_MS, now_ms + HOUR_MS)
+                        : make_delete("EDITED");
     if (lot % 20 == 1)
         return make_patch_price(skus[lot >> 32 & 3], (int64_t)(lot >> 40 & 255));
     (void)snprintf(user, 24, "user-%llu", (unsigned long long)(lot >> 40) % USERS);
@@ -107,7 +108,8 @@ static struct command draw_purchase(struct id_source *random, bool edits, char u
 static void look_around(struct client *client)
 {
     for (int i = 0; i <= SALES; i++) {
-        const struct sale_view *view = engine_port_view(client->port, slice_cstr(i < SALES ? skus[i] : "EDITED"));
+        const struct sale_view *view =
+            engine_port_view(client->port, slice_cstr(i < SALES ? skus[i] : "EDITED"));
         ENSURE(view == NULL || slice_eq(view->values.name, SLICE("Widget")));
         ENSURE(view == NULL || (view->values.stock >= 0 && view->values.stock <= view->values.initial_stock));
     }
@@ -168,7 +170,8 @@ static int compare_purchases(const void *a, const void *b)
     const struct fake_purchase *left = a;
     const struct fake_purchase *right = b;
     int order = strcmp(left->user, right->user);
-    return order != 0 ? order : (left->product_id > right->product_id) - (left->product_id < right->product_id);
+    return order != 0 ? order
+                      : (left->product_id > right->product_id) - (left->product_id < right->product_id);
 }
 
 static void check_books(void)
@@ -184,7 +187,8 @@ static void check_books(void)
     qsort(store.purchases, store.purchase_count, sizeof *store.purchases, compare_purchases);
     for (size_t i = 1; i < store.purchase_count; i++) {
         bool is_same = compare_purchases(&store.purchases[i - 1], &store.purchases[i]) == 0;
-        assert_false(is_same && store.purchases[i].product_id <= SALES); /* the edited one begins again and again */
+        assert_false(
+            is_same && store.purchases[i].product_id <= SALES); /* the edited one begins again and again */
     }
 }
 
@@ -228,7 +232,7 @@ static void a_crowd_at_a_failing_store_is_told_the_truth(void **state)
     run_crowd(true);
 }
 
-/* --- stopping under fire -------------------------------------------------------------------------------- */
+/* --- stopping under fire --- */
 
 static void *push_until_refused(void *argument)
 {

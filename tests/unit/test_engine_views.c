@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pictures of sales: they reach every port before the answer that made them, listeners hear of each, time moves
- * them without any traffic, and what is refused from a picture is what the line would have said.
+ * Pictures of sales: they reach every port before the answer that made them, listeners hear of each, time
+ * moves them without any traffic, and what is refused from a picture is what the line would have said.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +69,7 @@ static const struct sale_view *view_at(struct client *viewer, const char *sku)
     return engine_port_view(viewer->port, slice_cstr(sku));
 }
 
-/* --- what a port shows ---------------------------------------------------------------------------------- */
+/* --- what a port shows --- */
 
 static void every_port_shows_the_latest_picture(void **state)
 {
@@ -99,7 +99,11 @@ static void listeners_hear_of_each_change_on_every_port(void **state)
         {.sku = "W-1", .state = SALE_UPCOMING, .stock = 1},
         {.sku = "W-1", .had_before = true, .state = SALE_ACTIVE, .stock = 1},
         {.sku = "W-1", .had_before = true, .state = SALE_ENDED, .end_reason = END_SOLD_OUT},
-        {.sku = "W-1", .had_before = true, .is_removed = true, .state = SALE_ENDED, .end_reason = END_SOLD_OUT},
+        {.sku = "W-1",
+            .had_before = true,
+            .is_removed = true,
+            .state = SALE_ENDED,
+            .end_reason = END_SOLD_OUT},
     };
     struct client *both[] = {&client, &other};
     for (int c = 0; c < 2; c++) {
@@ -125,8 +129,8 @@ static void a_batch_shows_its_end_only(void **state)
     (void)state;
     open_sale("W-1", 5);
     size_t views = client.view_count;
-    struct command commands[] = {make_delete("W-1"), make_create("W-1", 7, now_ms + HOUR_MS, now_ms + 2 * HOUR_MS),
-        make_patch_price("W-1", 99)};
+    struct command commands[] = {make_delete("W-1"),
+        make_create("W-1", 7, now_ms + HOUR_MS, now_ms + 2 * HOUR_MS), make_patch_price("W-1", 99)};
     for (int i = 0; i < 3; i++) {
         ask_init(&asks[i], &client, &commands[i], far_deadline());
         assert_true(ask_push(&asks[i]));
@@ -155,14 +159,14 @@ static void a_picture_stays_while_control_has_not_gone_back(void **state)
     assert_true(slice_eq(old->sku, SLICE("W-1")));
 }
 
-/* --- a picture that was fetched early ------------------------------------------------------------------- */
+/* --- a picture that was fetched early --- */
 
 /* The other port's thread, which only looks at pictures until it is told to stop. */
 struct onlooker {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int asked;   /* looks wanted */
+    int asked; /* looks wanted */
     int done;
     int64_t stock;
     enum sale_state sale_state;
@@ -249,7 +253,7 @@ static void a_port_that_fetched_its_pictures_is_still_woken_to_tell_them(void **
     assert_true(other.views[2].had_before);
 }
 
-/* --- linearizability ------------------------------------------------------------------------------------ */
+/* --- linearizability --- */
 
 static void who_has_seen_the_answer_finds_its_effect_everywhere(void **state)
 {
@@ -275,7 +279,7 @@ static void who_has_seen_the_answer_finds_its_effect_everywhere(void **state)
     onlooker_end();
 }
 
-/* --- the clock ------------------------------------------------------------------------------------------ */
+/* --- the clock --- */
 
 static void a_sale_begins_and_ends_on_time_without_any_traffic(void **state)
 {
@@ -336,7 +340,7 @@ static void a_tick_that_cannot_be_written_is_made_up_for(void **state)
     await_state(engine, ENGINE_SERVING);
 }
 
-/* --- refusals from a picture ---------------------------------------------------------------------------- */
+/* --- refusals from a picture --- */
 
 /* For every state, time and setting: when the picture refuses, the rules refuse the same way. */
 static void a_picture_refuses_as_the_line_would(void **state)
@@ -361,8 +365,13 @@ static void a_picture_refuses_as_the_line_would(void **state)
                 struct world world;
                 world_init(&world, &world_kit_hash_key);
                 world_begin(&world);
-                struct product_values values = {.name = SLICE("Widget"), .initial_stock = 5, .stock = pictures[p].stock,
-                    .per_user_limit = 1, .start_ms = START, .end_ms = END, .state = pictures[p].state,
+                struct product_values values = {.name = SLICE("Widget"),
+                    .initial_stock = 5,
+                    .stock = pictures[p].stock,
+                    .per_user_limit = 1,
+                    .start_ms = START,
+                    .end_ms = END,
+                    .state = pictures[p].state,
                     .end_reason = pictures[p].reason};
                 const struct product *product = world_add_product(&world, SLICE("W-1"), &values);
                 assert_non_null(product);
@@ -372,7 +381,8 @@ static void a_picture_refuses_as_the_line_would(void **state)
                 struct command command = make_purchase("W-1", "anna");
                 assert_true(sale_purchase(&world, says_sold_out, &command, times[t]));
                 assert_true(!is_refused || refusal == command.outcome.result);
-                /* Who may still get a unit, now or by a tick that is due, is never refused from the picture. */
+                /* Who may still get a unit, now or by a tick that is due, is never refused from the picture.
+                 */
                 assert_false(is_refused && pictures[p].state == SALE_ACTIVE);
                 assert_false(is_refused && pictures[p].state == SALE_UPCOMING && times[t] >= START);
                 assert_true(is_refused || pictures[p].state != SALE_ENDED);

@@ -21,12 +21,12 @@ enum { STEPS_MAX = 8, TIMEOUT_MS = 5000, SHORT_TIMEOUT_MS = 100, BIG = 300000 };
 
 /* What the server does on one accepted connection. */
 enum act {
-    ACT_END,      /* closes */
-    ACT_REQUEST,  /* reads one request (up to its empty line) */
-    ACT_SEND,     /* sends text */
-    ACT_DRIP,     /* sends text a byte a write */
-    ACT_BIG,      /* sends a reply with a body of BIG bytes */
-    ACT_WAIT_EOF  /* reads until the client closes */
+    ACT_END,     /* closes */
+    ACT_REQUEST, /* reads one request (up to its empty line) */
+    ACT_SEND,    /* sends text */
+    ACT_DRIP,    /* sends text a byte a write */
+    ACT_BIG,     /* sends a reply with a body of BIG bytes */
+    ACT_WAIT_EOF /* reads until the client closes */
 };
 
 struct step {
@@ -156,7 +156,7 @@ struct client {
     struct http_link link;
     size_t wanted;
     size_t done;
-    bool closes_between; /* a new connection a request */
+    bool closes_between;    /* a new connection a request */
     int results[STEPS_MAX]; /* ANSWERED or enum http_failure */
     int statuses[STEPS_MAX];
     size_t body_lens[STEPS_MAX];
@@ -211,7 +211,8 @@ static void on_reply(struct http_link *link, const struct http_response *respons
     assert_true(now_ns >= link->started_ns);
     client->statuses[client->done] = response->status;
     client->body_lens[client->done] = response->body.len;
-    size_t len = response->body.len < sizeof client->last_body - 1 ? response->body.len : sizeof client->last_body - 1;
+    size_t len =
+        response->body.len < sizeof client->last_body - 1 ? response->body.len : sizeof client->last_body - 1;
     memcpy(client->last_body, response->body.base, len);
     client->last_body[len] = '\0';
     note(client, ANSWERED);
@@ -247,8 +248,8 @@ static void run_client(struct client *client, int port, size_t wanted, int64_t t
     assert_int_equal(uv_loop_close(&client->loop), 0);
 }
 
-static void run_script(struct client *client, const struct script *scripts, size_t count, size_t wanted,
-    int64_t timeout_ms)
+static void run_script(
+    struct client *client, const struct script *scripts, size_t count, size_t wanted, int64_t timeout_ms)
 {
     struct fake fake;
     fake_start(&fake, scripts, count);
@@ -259,8 +260,8 @@ static void run_script(struct client *client, const struct script *scripts, size
 
 static void a_connection_is_kept(void **state)
 {
-    static const struct script script = {{{ACT_REQUEST, NULL}, {ACT_SEND, REPLY("2\r\n\r\nab")}, {ACT_REQUEST, NULL},
-        {ACT_SEND, REPLY("1\r\n\r\nc")}, {ACT_WAIT_EOF, NULL}}};
+    static const struct script script = {{{ACT_REQUEST, NULL}, {ACT_SEND, REPLY("2\r\n\r\nab")},
+        {ACT_REQUEST, NULL}, {ACT_SEND, REPLY("1\r\n\r\nc")}, {ACT_WAIT_EOF, NULL}}};
     struct client client = {0};
     (void)state;
     run_script(&client, &script, 1, 2, TIMEOUT_MS);
@@ -288,7 +289,8 @@ static void a_closed_connection_is_opened_again_without_a_failure(void **state)
 {
     static const struct script scripts[] = {
         {{{ACT_REQUEST, NULL}, {ACT_SEND, REPLY("1\r\n\r\na")}}},
-        {{{ACT_REQUEST, NULL}, {ACT_SEND, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nb"}}},
+        {{{ACT_REQUEST, NULL},
+            {ACT_SEND, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nb"}}},
         {{{ACT_REQUEST, NULL}, {ACT_SEND, "HTTP/1.1 200 OK\r\n\r\nuntil the end"}}},
     };
     struct client client = {.pauses_between = true};
@@ -439,9 +441,9 @@ static void cancelling_ends_every_waiting_request_once(void **state)
 }
 
 /*
- * A loopback connection to a port that nobody listens on gets, once in a while, that very port as its own and is
- * connected to itself; then its request comes back as if it were an answer. So many attempts pass through all
- * ports that the kernel gives to connections.
+ * A loopback connection to a port that nobody listens on gets, once in a while, that very port as its own and
+ * is connected to itself; then its request comes back as if it were an answer. So many attempts pass through
+ * all ports that the kernel gives to connections.
  */
 enum { ATTEMPTS = 30000 };
 
@@ -487,7 +489,8 @@ static void nobody_is_taken_for_a_server_not_even_oneself(void **state)
     attempts = 0;
     refused = 0;
     attempt();
-    for (size_t done = 0; done < ATTEMPTS && refused == done; done = lonely.is_waiting ? attempts - 1 : attempts)
+    for (size_t done = 0; done < ATTEMPTS && refused == done;
+         done = lonely.is_waiting ? attempts - 1 : attempts)
         (void)uv_run(&loop, UV_RUN_ONCE);
     attempts = ATTEMPTS;
     http_client_cancel(http);
@@ -500,11 +503,12 @@ static void nobody_is_taken_for_a_server_not_even_oneself(void **state)
 
 static void an_address_is_read_or_refused_with_a_reason(void **state)
 {
-    static const char *const good[] = {"http://127.0.0.1:3000", "http://127.0.0.1:3000/", "HTTP://localhost:1",
-        "http://[::1]:65535", "http://127.0.0.1"};
+    static const char *const good[] = {"http://127.0.0.1:3000", "http://127.0.0.1:3000/",
+        "HTTP://localhost:1", "http://[::1]:65535", "http://127.0.0.1"};
     static const char *const bad[] = {"", "127.0.0.1:3000", "https://127.0.0.1:3000", "http://", "http://:80",
-        "http://127.0.0.1:0", "http://127.0.0.1:65536", "http://127.0.0.1:x", "http://127.0.0.1:", "http://[::1",
-        "http://[::1]80", "http://a@127.0.0.1:80", "http://127.0.0.1:80/api"};
+        "http://127.0.0.1:0", "http://127.0.0.1:65536", "http://127.0.0.1:x",
+        "http://127.0.0.1:", "http://[::1", "http://[::1]80", "http://a@127.0.0.1:80",
+        "http://127.0.0.1:80/api"};
     struct http_target target;
     struct error error;
     (void)state;

@@ -30,7 +30,7 @@ static void destroy(struct kit *kit)
     free(kit);
 }
 
-/* ---- Sizes ---- */
+/* --- Sizes --- */
 
 /* A head of `len` bytes in all. */
 static char *make_head(size_t len)
@@ -166,7 +166,7 @@ static void large_bodies_share_a_bound(void **state)
     destroy(kit);
 }
 
-/* ---- Times ---- */
+/* --- Times --- */
 
 static bool has_timed_out(struct kit *kit)
 {
@@ -266,7 +266,7 @@ static void a_client_that_does_not_take_its_reply_is_cut(void **state)
     destroy(kit);
 }
 
-/* ---- Connections ---- */
+/* --- Connections --- */
 
 static void connections_have_a_bound(void **state)
 {
@@ -321,7 +321,7 @@ static void the_server_can_end_with_everything_open(void **state)
     free(kit);
 }
 
-/* ---- Memory ---- */
+/* --- Memory --- */
 
 static size_t resident_bytes(void)
 {

@@ -99,7 +99,7 @@ static void a_query_that_does_not_decode_is_marked(void **state)
     }
 }
 
-/* ---- Routes ---- */
+/* --- Routes --- */
 
 static void no_handler(struct http_request *request, void *context)
 {

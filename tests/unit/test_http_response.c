@@ -19,8 +19,8 @@ struct good {
 };
 
 static const struct good goods[] = {
-    {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\nhi", 200, "hi", "application/json",
-        true, false},
+    {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\nhi", 200, "hi",
+        "application/json", true, false},
     {"HTTP/1.1 404 \r\ncontent-length:0\r\n\r\n", 404, "", "", true, false},
     {"HTTP/1.1 429\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 429, "x", "", true, false},
     {"HTTP/1.1 204 No Content\r\n\r\n", 204, "", "", true, false},
@@ -29,10 +29,12 @@ static const struct good goods[] = {
     {"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, "x", "", false, false},
     {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", 200, "x", "", true, false},
     {"HTTP/1.1 200 OK\r\n\r\nuntil the end", 200, "until the end", "", false, true},
-    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nT: t\r\n\r\n", 200,
-        "abc0123456789", "", true, false},
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nT: "
+     "t\r\n\r\n",
+        200, "abc0123456789", "", true, false},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding:  Chunked \r\n\r\n0\r\n\r\n", 200, "", "", true, false},
-    {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+     "2\r\n\r\nok",
         200, "ok", "", true, false},
 };
 

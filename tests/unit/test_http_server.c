@@ -456,7 +456,7 @@ static void large_replies_arrive_whole(void **state)
     (void)close(fd);
 }
 
-/* ---- Draining ---- */
+/* --- Draining --- */
 
 static void on_drained(void *context)
 {

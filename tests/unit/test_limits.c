@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The limiter as all net threads share it: of a burst, exactly one attempt of each user is admitted (contract, 5). */
+/* The limiter as all net threads share it: of a burst, exactly one attempt of each user is admitted
+ * (contract, 5). */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -14,7 +14,7 @@
 
 enum { LIMIT_MS = 20000 };
 
-/* ---- what a child does ---- */
+/* --- what a child does --- */
 
 static int child(char **argv)
 {
@@ -35,7 +35,7 @@ static int child(char **argv)
         (void)pause();
 }
 
-/* ---- helpers ---- */
+/* --- helpers --- */
 
 static void start(struct process *process, const char *what, const char *argument, int output_fd)
 {
@@ -86,7 +86,7 @@ static void start_waiting(struct process *process, const char *what)
     (void)close(fds[1]);
 }
 
-/* ---- tests ---- */
+/* --- tests --- */
 
 static void the_exit_status_arrives(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How answers of the flash-sale face are read: every spelling of the same JSON alike, and nothing else taken for it. */
+/* How answers of the flash-sale face are read: every spelling of the same JSON alike, and nothing else taken
+ * for it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,18 +18,20 @@ struct purchase_case {
     const char *detail;
 };
 
-#define SUCCESS                                                                                              \
-    "{\"success\":true,\"data\":{\"purchaseNo\":\"PUR-20261120-0001\",\"purchasedAt\":\"2026-11-20T23:48:01.620Z\"}}"
+#define SUCCESS                                                                                            \
+    "{\"success\":true,\"data\":{\"purchaseNo\":\"PUR-20261120-0001\",\"purchasedAt\":\"2026-11-20T23:48:" \
+    "01.620Z\"}}"
 #define REFUSAL(code) "{\"success\":false,\"error\":{\"code\":\"" code "\",\"message\":\"m\"}}"
 
 static const struct purchase_case purchase_cases[] = {
     {200, SUCCESS, ANSWER_SUCCESS, TRUTH_ACKNOWLEDGED, "PUR-20261120-0001"},
-    {200, "{ \"data\": {\"purchasedAt\":\"x\", \"purchaseNo\":\"P\\u0031\"}, \"success\": true }", ANSWER_SUCCESS,
-        TRUTH_ACKNOWLEDGED, "P1"},
+    {200, "{ \"data\": {\"purchasedAt\":\"x\", \"purchaseNo\":\"P\\u0031\"}, \"success\": true }",
+        ANSWER_SUCCESS, TRUTH_ACKNOWLEDGED, "P1"},
     {200, REFUSAL("SALE_NOT_ACTIVE"), ANSWER_NOT_ACTIVE, TRUTH_REFUSED, "SALE_NOT_ACTIVE"},
     {200, REFUSAL("SOLD_OUT"), ANSWER_SOLD_OUT, TRUTH_REFUSED, "SOLD_OUT"},
     {200, REFUSAL("ALREADY_PURCHASED"), ANSWER_ALREADY_PURCHASED, TRUTH_REFUSED, "ALREADY_PURCHASED"},
-    {200, "{\"error\":{\"code\":\"SOLD_OUT\"},\"success\":false}", ANSWER_SOLD_OUT, TRUTH_REFUSED, "SOLD_OUT"},
+    {200, "{\"error\":{\"code\":\"SOLD_OUT\"},\"success\":false}", ANSWER_SOLD_OUT, TRUTH_REFUSED,
+        "SOLD_OUT"},
     {200, REFUSAL("sold_out"), ANSWER_UNKNOWN_CODE, TRUTH_REFUSED, "sold_out"},
     {200, "", ANSWER_NONSENSE, TRUTH_UNKNOWN, "NONSENSE"},
     {200, "null", ANSWER_NONSENSE, TRUTH_UNKNOWN, "NONSENSE"},
@@ -37,8 +40,8 @@ static const struct purchase_case purchase_cases[] = {
     {200, SUCCESS "x", ANSWER_NONSENSE, TRUTH_UNKNOWN, "NONSENSE"},
     {200, "{\"success\":\"true\",\"data\":{\"purchaseNo\":\"P\",\"purchasedAt\":\"t\"}}", ANSWER_NONSENSE,
         TRUTH_UNKNOWN, "NONSENSE"},
-    {200, "{\"success\":true,\"data\":{\"purchaseNo\":1,\"purchasedAt\":\"t\"}}", ANSWER_NONSENSE, TRUTH_UNKNOWN,
-        "NONSENSE"},
+    {200, "{\"success\":true,\"data\":{\"purchaseNo\":1,\"purchasedAt\":\"t\"}}", ANSWER_NONSENSE,
+        TRUTH_UNKNOWN, "NONSENSE"},
     {200, "{\"success\":true,\"data\":{\"purchaseNo\":\"P\"}}", ANSWER_NONSENSE, TRUTH_UNKNOWN, "NONSENSE"},
     {200, "{\"success\":false}", ANSWER_NONSENSE, TRUTH_UNKNOWN, "NONSENSE"},
     {429, REFUSAL("RATE_LIMIT_EXCEEDED"), ANSWER_RATE_LIMITED, TRUTH_REFUSED, "RATE_LIMIT_EXCEEDED"},
@@ -80,15 +83,16 @@ struct status_case {
     enum poll_answer answer;
 };
 
-#define SALE(state, stock, initial)                                                                          \
-    "{\"success\":true,\"data\":{\"sku\":\"W-1\",\"state\":\"" state "\",\"stock\":" stock                    \
+#define SALE(state, stock, initial)                                                        \
+    "{\"success\":true,\"data\":{\"sku\":\"W-1\",\"state\":\"" state "\",\"stock\":" stock \
     ",\"initialStock\":" initial ",\"productName\":\"Widget\",\"startTime\":\"1\",\"endTime\":\"2\"}}"
 
 static const struct status_case status_cases[] = {
     {200, SALE("ACTIVE", "3", "3"), POLL_GOOD},
     {200, SALE("ENDED", "0", "3"), POLL_GOOD},
     {200, SALE("UPCOMING", "0", "0"), POLL_GOOD},
-    {200, "{\"data\": {\"stock\": 1.0, \"initialStock\": 2, \"state\": \"ACTIVE\"}, \"success\": true}", POLL_GOOD},
+    {200, "{\"data\": {\"stock\": 1.0, \"initialStock\": 2, \"state\": \"ACTIVE\"}, \"success\": true}",
+        POLL_GOOD},
     {200, SALE("active", "3", "3"), POLL_ODD},
     {200, SALE("ACTIVE", "4", "3"), POLL_ODD},
     {200, SALE("ACTIVE", "-1", "3"), POLL_ODD},
@@ -131,16 +135,17 @@ static void a_product_needs_both_numbers(void **state)
     int64_t current;
     int64_t total;
     (void)state;
-    assert_true(answer_read_product(
-        200, SLICE("{\"success\":true,\"data\":{\"currentStock\":1,\"totalPurchases\":2}}"), &current, &total));
+    assert_true(answer_read_product(200,
+        SLICE("{\"success\":true,\"data\":{\"currentStock\":1,\"totalPurchases\":2}}"), &current, &total));
     assert_int_equal(current, 1);
     assert_int_equal(total, 2);
+    assert_false(answer_read_product(404,
+        SLICE("{\"success\":true,\"data\":{\"currentStock\":1,\"totalPurchases\":2}}"), &current, &total));
     assert_false(answer_read_product(
-        404, SLICE("{\"success\":true,\"data\":{\"currentStock\":1,\"totalPurchases\":2}}"), &current, &total));
-    assert_false(
-        answer_read_product(200, SLICE("{\"success\":true,\"data\":{\"currentStock\":1}}"), &current, &total));
-    assert_false(answer_read_product(
-        200, SLICE("{\"success\":true,\"data\":{\"currentStock\":\"1\",\"totalPurchases\":2}}"), &current, &total));
+        200, SLICE("{\"success\":true,\"data\":{\"currentStock\":1}}"), &current, &total));
+    assert_false(answer_read_product(200,
+        SLICE("{\"success\":true,\"data\":{\"currentStock\":\"1\",\"totalPurchases\":2}}"), &current,
+        &total));
     assert_false(answer_read_product(200, SLICE("nonsense"), &current, &total));
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When a crowd's requests are sent: plans by a clock that stands in the test, and the schedule that keeps them. */
+/* When a crowd's requests are sent: plans by a clock that stands in the test, and the schedule that keeps
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,7 @@
 #include "rush/plan.h"
 #include "rush/schedule.h"
 
-#define S(seconds) ((int64_t)((seconds) * 1000000000.0))
+#define S(seconds) ((int64_t)((seconds)*1000000000.0))
 
 static void everybody_in_a_burst_starts_at_once(void **state)
 {

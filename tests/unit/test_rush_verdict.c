@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes a run pass, fail or count for nothing: tallies, thresholds, and the generator as the bottleneck. */
+/* What makes a run pass, fail or count for nothing: tallies, thresholds, and the generator as the bottleneck.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +53,8 @@ static void add(struct desk *desk, unsigned endpoint, unsigned outcome, uint64_t
     desk->tally.all_counts[outcome] += count;
 }
 
-static struct threshold_result check(const struct desk *desk, struct threshold threshold, uint64_t admin_failed)
+static struct threshold_result check(
+    const struct desk *desk, struct threshold threshold, uint64_t admin_failed)
 {
     struct figures figures = {&desk->tally, &desk->admin, admin_failed};
     return threshold_check(&threshold, &figures);
@@ -102,7 +104,8 @@ static void a_failed_set_up_request_counts(void **state)
     for (int i = 0; i < 4; i++)
         hist_add(&desk->admin, 1 * MS);
     assert_true(check(desk, failed, 0).is_met);
-    assert_true(check(desk, failed, 1).is_met); /* one in 1,004 just passes (flash-sale contract, section 11) */
+    assert_true(
+        check(desk, failed, 1).is_met); /* one in 1,004 just passes (flash-sale contract, section 11) */
     assert_false(check(desk, failed, 2).is_met);
     add(desk, FLASH_PURCHASE, FLASH_SERVER_ERROR, 10, 1);
     assert_false(check(desk, failed, 1).is_met);
@@ -249,7 +252,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(tallies_of_threads_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_open_loop_that_sends_late_is_invalid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_burst_that_was_none_is_invalid, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_busy_generator_is_invalid_unless_that_is_the_purpose, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_busy_generator_is_invalid_unless_that_is_the_purpose, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_generator_without_sockets_is_invalid, set_up, tear_down),
         cmocka_unit_test(a_report_is_named_by_its_ending),
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random crowds against the rules. Every answer is compared with the model's (sale_model.h), and after every batch
- * the whole world with the whole model; some batches fail to commit, and then both forget them. One seed is
- * always the same, another is new in each run; a failure prints the command that repeats it.
+ * Random crowds against the rules. Every answer is compared with the model's (sale_model.h), and after every
+ * batch the whole world with the whole model; some batches fail to commit, and then both forget them. One
+ * seed is always the same, another is new in each run; a failure prints the command that repeats it.
  *
  *     test_simulation [SEED [COMMANDS]]    or SIMULATION_SEED and SIMULATION_COMMANDS in the environment
  */
@@ -27,7 +27,7 @@ static int64_t command_count = COMMANDS_DEFAULT;
 /* One run. */
 struct simulation {
     int64_t seed;
-    int64_t step;            /* commands so far */
+    int64_t step; /* commands so far */
     struct id_source random;
     struct rules rules;
     struct crowd crowd;
@@ -35,19 +35,20 @@ struct simulation {
     struct sale_model model;
     struct sale_model committed; /* the model as it was when the batch began */
     int64_t now_ms;
-    int64_t number_last;     /* no purchase number comes twice */
-    int64_t counts[100];     /* answers, by result */
+    int64_t number_last; /* no purchase number comes twice */
+    int64_t counts[100]; /* answers, by result */
 };
 
 /* Ends the test. */
-#define CHECK(simulation, condition, ...)                                                                    \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            print_error(__VA_ARGS__);                                                                        \
-            fail_msg("\n'%s' does not hold at command %" PRId64 ", time %" PRId64 "; repeat it with: %s %" PRId64 \
-                     " %" PRId64, #condition, (simulation)->step, (simulation)->now_ms, program,             \
-                (simulation)->seed, (simulation)->step + BATCH_MAX);                                         \
-        }                                                                                                    \
+#define CHECK(simulation, condition, ...)                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            print_error(__VA_ARGS__);                                                              \
+            fail_msg("\n'%s' does not hold at command %" PRId64 ", time %" PRId64                  \
+                     "; repeat it with: %s %" PRId64 " %" PRId64,                                  \
+                #condition, (simulation)->step, (simulation)->now_ms, program, (simulation)->seed, \
+                (simulation)->step + BATCH_MAX);                                                   \
+        }                                                                                          \
     } while (0)
 
 static const char *kind_name(enum command_kind kind)
@@ -87,7 +88,7 @@ static void simulation_destroy(struct simulation *simulation)
     free(simulation);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 /* Often nothing passes; now and then it is exactly the edge of a sale, or just before it. */
 static void pass_time(struct simulation *simulation)
@@ -113,14 +114,15 @@ static void tick(struct simulation *simulation)
     bool is_good = rules_tick(&simulation->rules, &simulation->world, simulation->now_ms);
     model_tick(&simulation->model, simulation->now_ms);
     CHECK(simulation, is_good, "a tick ran out of memory");
-    CHECK(simulation, is_due || simulation->world.change_count == changes, "a tick that was not due changed something");
+    CHECK(simulation, is_due || simulation->world.change_count == changes,
+        "a tick that was not due changed something");
     world_check_next_edge(&simulation->world);
 }
 
-/* --- a command ------------------------------------------------------------------------------------------ */
+/* --- a command --- */
 
-static void check_number(struct simulation *simulation, const struct random_command *lot,
-    const struct model_answer *expected)
+static void check_number(
+    struct simulation *simulation, const struct random_command *lot, const struct model_answer *expected)
 {
     int64_t number = lot->command.outcome.number;
     if (expected->is_replay || !expected->has_number) {
@@ -154,9 +156,10 @@ static void decide_one(struct simulation *simulation)
     simulation->step++;
 }
 
-/* --- the world against the model ------------------------------------------------------------------------ */
+/* --- the world against the model --- */
 
-static void check_buyers(struct simulation *simulation, const struct product *product, const struct model_sale *sale)
+static void check_buyers(
+    struct simulation *simulation, const struct product *product, const struct model_sale *sale)
 {
     int64_t sum = 0;
     size_t buyers = 0;
@@ -165,28 +168,34 @@ static void check_buyers(struct simulation *simulation, const struct product *pr
         (void)snprintf(text, sizeof text, "user-%u", user);
         const struct buyer *buyer = world_buyer(&simulation->world, product, slice_cstr(text));
         int64_t count = buyer == NULL ? 0 : buyer->count;
-        CHECK(simulation, count == sale->bought[user], "%s has bought %" PRId64 " instead of %" PRId64, text, count,
-            sale->bought[user]);
+        CHECK(simulation, count == sale->bought[user], "%s has bought %" PRId64 " instead of %" PRId64, text,
+            count, sale->bought[user]);
         CHECK(simulation, count <= product->values.per_user_limit, "%s has bought %" PRId64, text, count);
         sum += count;
         buyers += buyer != NULL;
     }
     CHECK(simulation, buyers == product->buyers.count, "there are buyers that nobody knows");
-    CHECK(simulation, sum == product->values.initial_stock - product->values.stock, "%" PRId64 " were bought", sum);
+    CHECK(simulation, sum == product->values.initial_stock - product->values.stock, "%" PRId64 " were bought",
+        sum);
 }
 
-static void check_sale(struct simulation *simulation, const struct product *product, const struct model_sale *sale)
+static void check_sale(
+    struct simulation *simulation, const struct product *product, const struct model_sale *sale)
 {
     const struct product_values *values = &product->values;
-    CHECK(simulation, values->stock >= 0 && values->stock <= values->initial_stock, "stock %" PRId64, values->stock);
-    CHECK(simulation, values->initial_stock == sale->initial_stock, "initial stock %" PRId64, values->initial_stock);
+    CHECK(simulation, values->stock >= 0 && values->stock <= values->initial_stock, "stock %" PRId64,
+        values->stock);
+    CHECK(simulation, values->initial_stock == sale->initial_stock, "initial stock %" PRId64,
+        values->initial_stock);
     CHECK(simulation, values->stock == sale->initial_stock - sale->sold, "stock %" PRId64, values->stock);
     CHECK(simulation, (int)values->state == (int)sale->state, "state %d", (int)values->state);
-    CHECK(simulation, (values->end_reason == END_SOLD_OUT) == sale->was_sold_out, "reason %d", (int)values->end_reason);
+    CHECK(simulation, (values->end_reason == END_SOLD_OUT) == sale->was_sold_out, "reason %d",
+        (int)values->end_reason);
     CHECK(simulation, (values->end_reason != END_NONE) == (sale->state == MODEL_ENDED), "reason %d",
         (int)values->end_reason);
     CHECK(simulation, values->start_ms == sale->start_ms && values->end_ms == sale->end_ms, "times differ");
-    CHECK(simulation, values->price_minor == sale->price && values->per_user_limit == sale->limit, "terms differ");
+    CHECK(simulation, values->price_minor == sale->price && values->per_user_limit == sale->limit,
+        "terms differ");
     CHECK(simulation, values->created_ms == sale->created_ms, "created at %" PRId64, values->created_ms);
     CHECK(simulation, slice_eq(values->name, slice_cstr(sale->name)), "name %.*s", SLICE_ARGS(values->name));
     check_buyers(simulation, product, sale);
@@ -205,7 +214,8 @@ static void check_world(struct simulation *simulation)
         if (product != NULL)
             check_sale(simulation, product, sale);
     }
-    CHECK(simulation, simulation->world.products_by_sku.count == product_count, "there are products nobody made");
+    CHECK(simulation, simulation->world.products_by_sku.count == product_count,
+        "there are products nobody made");
     size_t key_count = 0;
     for (int user = 0; user < MODEL_USERS; user++)
         for (int key = 0; key < MODEL_KEYS; key++)

@@ -40,7 +40,7 @@ static struct kind kinds[] = {
 
 enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
 
-/* --- a store that is open, and the world in front of it ------------------------------------------------- */
+/* --- a store that is open, and the world in front of it --- */
 
 struct open_store {
     const struct kind *kind;
@@ -127,7 +127,7 @@ static struct store_reader *open_reader(struct open_store *o)
     return reader;
 }
 
-/* --- what a batch leaves -------------------------------------------------------------------------------- */
+/* --- what a batch leaves --- */
 
 static void a_new_store_is_empty(void **state)
 {
@@ -250,7 +250,7 @@ static void a_batch_that_was_rolled_back_leaves_nothing(void **state)
     free(before);
 }
 
-/* --- values at the edge --------------------------------------------------------------------------------- */
+/* --- values at the edge --- */
 
 static void any_text_comes_back_as_it_went_in(void **state)
 {
@@ -300,7 +300,7 @@ static void numbers_have_64_bits(void **state)
     assert_int_equal(product(o, "EDGE")->values.stock, INT64_MAX - 1);
 }
 
-/* --- ids ------------------------------------------------------------------------------------------------ */
+/* --- ids --- */
 
 static void ids_are_never_given_out_again(void **state)
 {
@@ -347,7 +347,7 @@ static void ids_outlive_every_order_of_deletions(void **state)
     }
 }
 
-/* --- keys ----------------------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 static void keys_come_back_oldest_first(void **state)
 {
@@ -359,15 +359,15 @@ static void keys_come_back_oldest_first(void **state)
     }
     commit(o);
     for (int i = 0; i < 30; i++)
-        assert_true(world_remove_key(&o->world,
-            CONTAINER_OF(list_first(&o->world.keys), struct key_record, node)));
+        assert_true(
+            world_remove_key(&o->world, CONTAINER_OF(list_first(&o->world.keys), struct key_record, node)));
     commit(o);
     assert_survives(o);
     assert_int_equal(o->world.keys_by_name.count, 70);
     assert_int_equal(CONTAINER_OF(list_first(&o->world.keys), struct key_record, node)->number, 30);
 }
 
-/* --- readers -------------------------------------------------------------------------------------------- */
+/* --- readers --- */
 
 static void a_reader_sees_what_was_committed_at_once(void **state)
 {
@@ -510,7 +510,7 @@ static void readers_beside_the_writer_miss_nothing(void **state)
     }
 }
 
-/* --- the probe ------------------------------------------------------------------------------------------ */
+/* --- the probe --- */
 
 static void a_probe_changes_nothing(void **state)
 {
@@ -526,9 +526,12 @@ static void a_probe_changes_nothing(void **state)
     assert_int_equal(o->world.next_product_id, next_product_id);
 }
 
-/* --- all tests on all kinds ----------------------------------------------------------------------------- */
+/* --- all tests on all kinds --- */
 
-#define EACH(test) {#test, test}
+#define EACH(test)  \
+    {               \
+#test, test \
+    }
 
 static const struct {
     const char *name;
@@ -562,7 +565,8 @@ int main(void)
     for (size_t i = 0; i < KIND_COUNT * BEHAVIOUR_COUNT; i++) {
         struct kind *kind = &kinds[i / BEHAVIOUR_COUNT];
         (void)snprintf(names[i], sizeof names[i], "%s: %s", kind->name, behaviours[i % BEHAVIOUR_COUNT].name);
-        tests[i] = (struct CMUnitTest){names[i], behaviours[i % BEHAVIOUR_COUNT].run, set_up, tear_down, kind};
+        tests[i] =
+            (struct CMUnitTest){names[i], behaviours[i % BEHAVIOUR_COUNT].run, set_up, tear_down, kind};
     }
     return _cmocka_run_group_tests("store contract", tests, KIND_COUNT * BEHAVIOUR_COUNT, NULL, NULL);
 }

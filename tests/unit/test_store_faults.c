@@ -30,7 +30,7 @@
 
 enum { N_MAX = 2000 };
 
-/* --- the scenario --------------------------------------------------------------------------------------- */
+/* --- the scenario --- */
 
 static void buy_many(struct world *world, const char *sku, int first, int count, size_t user_len)
 {
@@ -94,12 +94,12 @@ static void decide_last(struct world *world)
 
 typedef void decide(struct world *world);
 
-static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_large, decide_small, decide_again,
-    decide_removal, decide_small, decide_last};
+static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_large, decide_small,
+    decide_again, decide_removal, decide_small, decide_last};
 
 enum { BATCH_COUNT = sizeof scenario / sizeof scenario[0] };
 
-/* --- the two stores ------------------------------------------------------------------------------------- */
+/* --- the two stores --- */
 
 struct trial {
     char place[PATH_MAX];
@@ -107,9 +107,9 @@ struct trial {
     int n;
     struct store *store;
     struct world world;
-    struct store *twin; /* gets what was acknowledged */
-    char *before;       /* rows of the twin */
-    char *after;        /* ... with the batch in question */
+    struct store *twin;      /* gets what was acknowledged */
+    char *before;            /* rows of the twin */
+    char *after;             /* ... with the batch in question */
     int64_t purchase_id_max; /* of what was acknowledged */
 };
 
@@ -177,14 +177,14 @@ static char *rows_after_crash(const struct trial *trial)
     return rows;
 }
 
-static void assert_same_rows(const struct trial *trial, const char *found, const char *expected, const char *what,
-    const struct error *error)
+static void assert_same_rows(const struct trial *trial, const char *found, const char *expected,
+    const char *what, const struct error *error)
 {
     if (strcmp(found, expected) != 0)
         complain(trial, what, error);
 }
 
-/* --- judging a failure ---------------------------------------------------------------------------------- */
+/* --- judging a failure --- */
 
 static void judge_nothing_changed(struct trial *trial, const struct error *error)
 {
@@ -229,8 +229,9 @@ static void assert_reads_alike(struct trial *trial, const char *sku, const char 
     assert_int_equal(store_reader_open(trial->store, &readers[0], NULL), ERR_NONE);
     assert_int_equal(store_reader_open(trial->twin, &readers[1], NULL), ERR_NONE);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(store_read_purchase(readers[i], slice_cstr(sku), slice_cstr(user), &rows[i], &is_found[i],
-                             NULL), ERR_NONE);
+        assert_int_equal(
+            store_read_purchase(readers[i], slice_cstr(sku), slice_cstr(user), &rows[i], &is_found[i], NULL),
+            ERR_NONE);
         store_reader_close(readers[i]);
     }
     assert_int_equal(is_found[0], is_found[1]);
@@ -292,7 +293,7 @@ static enum outcome_of_batch run_batch(struct trial *trial, decide *decide_batch
     return outcome;
 }
 
-/* --- the n-th call fails -------------------------------------------------------------------------------- */
+/* --- the n-th call fails --- */
 
 struct tally {
     int failed;
@@ -422,7 +423,7 @@ static void an_index_that_cannot_grow_before_commit_is_no_commit(void **state)
     trial_close(&trial);
 }
 
-/* --- a disk that stays full for a while ----------------------------------------------------------------- */
+/* --- a disk that stays full for a while --- */
 
 static void a_full_disk_is_refused_until_there_is_room(void **state)
 {
@@ -444,7 +445,7 @@ static void a_full_disk_is_refused_until_there_is_room(void **state)
     }
 }
 
-/* --- opening -------------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static bool open_new_under_fire(const char *place, enum failing_how how, int n)
 {
@@ -527,7 +528,7 @@ static void opening_a_store_after_a_crash_loses_nothing(void **state)
     trial_close(&trial);
 }
 
-/* --- failures from above -------------------------------------------------------------------------------- */
+/* --- failures from above --- */
 
 struct drill {
     char place[PATH_MAX];
@@ -639,7 +640,8 @@ static void faults_count_calls_and_ranges(void **state)
     assert_int_equal(store_reader_open(drill.store, &reader, NULL), ERR_NONE);
     const enum err reads[] = {ERR_NONE, ERR_IO, ERR_IO, ERR_IO};
     for (size_t i = 0; i < sizeof reads / sizeof reads[0]; i++)
-        assert_int_equal(store_read_purchase(reader, SLICE("A"), SLICE("ann"), &row, &is_found, NULL), reads[i]);
+        assert_int_equal(
+            store_read_purchase(reader, SLICE("A"), SLICE("ann"), &row, &is_found, NULL), reads[i]);
     store_reader_close(reader);
     const struct command *const commands[1] = {NULL};
     assert_int_equal(store_load(drill.store, &drill.world, commands, 1, NULL), ERR_IO);
@@ -651,8 +653,8 @@ static void faults_count_calls_and_ranges(void **state)
 static void a_fault_that_makes_no_sense_is_refused(void **state)
 {
     static const char *const specs[] = {"x", "commit", "commit:1", "commit:1:", "commit:0:io", "commit:-1:io",
-        "commit:2-1:io", "commit:1-:io", "commit:+:io", "commit:x:io", "commit:1:fire", "fsync:1:io", "commit:1:io,,",
-        ",commit:1:io", "commit:1:io,x", "commit:99999999999999999999:io"};
+        "commit:2-1:io", "commit:1-:io", "commit:+:io", "commit:x:io", "commit:1:fire", "fsync:1:io",
+        "commit:1:io,,", ",commit:1:io", "commit:1:io,x", "commit:99999999999999999999:io"};
     char place[PATH_MAX];
     place_make(place);
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {

@@ -63,7 +63,7 @@ static void assert_refused(struct fixture *b, enum err expected, const char *con
 
 #define REFUSED(b, code, ...) assert_refused(b, code, (const char *const[]){__VA_ARGS__, NULL})
 
-/* --- one server a store --------------------------------------------------------------------------------- */
+/* --- one server a store --- */
 
 static void a_second_server_is_told_who_is_there(void **state)
 {
@@ -129,7 +129,7 @@ static void the_lock_of_a_killed_server_is_free(void **state)
     fixture_open(b);
 }
 
-/* --- what is refused ------------------------------------------------------------------------------------ */
+/* --- what is refused --- */
 
 static void a_newer_store_is_left_alone(void **state)
 {
@@ -172,8 +172,9 @@ static void files_of_others_are_left_alone(void **state)
     run_sql(b->path, "PRAGMA application_id = 5");
     run_sql(b->path, "PRAGMA wal_checkpoint(TRUNCATE)");
     REFUSED(b, ERR_CORRUPT, "another program");
-    static const char text[] = "Dear diary, today I put my notes where a program thought its store was. It was polite"
-                               " and did not touch them, however often I started it.\n";
+    static const char text[] =
+        "Dear diary, today I put my notes where a program thought its store was. It was polite"
+        " and did not touch them, however often I started it.\n";
     file_write(b->path, text, sizeof text - 1);
     REFUSED(b, ERR_CORRUPT, "no doorbuster store", "no SQLite file");
     file_write(b->path, text, 20);
@@ -251,10 +252,13 @@ static void rows_that_no_doorbuster_wrote_are_found(void **state)
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         char sql[512];
         file_write(b->path, bytes, len);
-        (void)snprintf(sql, sizeof sql, "%s%s", "PRAGMA journal_mode = DELETE; PRAGMA ignore_check_constraints = ON;"
-            " PRAGMA writable_schema = ON; DROP VIEW purchases;", damages[i]);
+        (void)snprintf(sql, sizeof sql, "%s%s",
+            "PRAGMA journal_mode = DELETE; PRAGMA ignore_check_constraints = ON;"
+            " PRAGMA writable_schema = ON; DROP VIEW purchases;",
+            damages[i]);
         if (strstr(damages[i], "DROP COLUMN") != NULL) /* it looks at the checks */
-            (void)snprintf(sql, sizeof sql, "PRAGMA journal_mode = DELETE; DROP VIEW purchases; ALTER TABLE products"
+            (void)snprintf(sql, sizeof sql,
+                "PRAGMA journal_mode = DELETE; DROP VIEW purchases; ALTER TABLE products"
                 " RENAME COLUMN price_minor TO price");
         run_sql(b->path, sql);
         run_sql(b->path, "PRAGMA journal_mode = WAL");
@@ -296,7 +300,7 @@ static void a_log_without_its_file_is_not_thrown_away(void **state)
     store_close(store);
 }
 
-/* --- places that do not serve --------------------------------------------------------------------------- */
+/* --- places that do not serve --- */
 
 static void assert_no_place(const char *path, enum err expected, const char *word)
 {
@@ -360,13 +364,15 @@ static void what_may_not_be_written_is_refused(void **state)
     assert_int_equal(world_product(&b->world, SLICE("A"))->buyers.count, 300);
 }
 
-/* --- versions ------------------------------------------------------------------------------------------- */
+/* --- versions --- */
 
 static const struct schema_step future_steps[] = {
     {1, sqlite_001_sql},
-    {2, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA user_version = 2;"},
+    {2, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA "
+        "user_version = 2;"},
     {3, "CREATE TABLE shelves (id INTEGER PRIMARY KEY); PRAGMA user_version = 3;"},
-    {4, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = 4;"},
+    {4, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = "
+        "4;"},
     {5, "CREATE TABLE crates (id INTEGER PRIMARY KEY);"}, /* forgets to say its version */
 };
 
@@ -391,7 +397,8 @@ static void an_old_store_is_brought_up_step_by_step(void **state)
     assert_int_equal(query(db, "PRAGMA user_version"), 3);
     assert_int_equal(query(db, "SELECT count(*) FROM products WHERE colour = 'red'"), 2);
     assert_int_equal(query(db, "SELECT count(*) FROM purchases"), 300);
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 3, &error), ERR_NONE); /* nothing left to do */
+    assert_int_equal(
+        schema_bring_up(db, b->path, future_steps, 3, &error), ERR_NONE); /* nothing left to do */
     assert_int_equal(schema_bring_up(db, b->path, future_steps, 2, &error), ERR_NEWER);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     REFUSED(b, ERR_NEWER, "version 3");

@@ -22,13 +22,14 @@
 #include "sqlite_fixture.h"
 #include "store/sqlite_priv.h"
 
-/* --- others who look ------------------------------------------------------------------------------------ */
+/* --- others who look --- */
 
 /* One look: SQLITE_ROW when what an auditor sees is whole batches of 7, else what is wrong. */
 static int look(sqlite3_stmt *statement)
 {
     int rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW && (sqlite3_column_int64(statement, 0) != 0 || sqlite3_column_int64(statement, 1) % 7 != 0))
+    if (rc == SQLITE_ROW &&
+        (sqlite3_column_int64(statement, 0) != 0 || sqlite3_column_int64(statement, 1) % 7 != 0))
         rc = SQLITE_CORRUPT;
     (void)sqlite3_reset(statement);
     return rc;
@@ -37,13 +38,14 @@ static int look(sqlite3_stmt *statement)
 /* Looks at a store that is written meanwhile until there is nobody any more at the other end of `stop`. */
 static int audit(const char *path, int started, int stop)
 {
-    static const char text[] = "SELECT initial_stock - stock - (SELECT count(*) FROM purchases), initial_stock - stock"
-                               " FROM products";
+    static const char text[] =
+        "SELECT initial_stock - stock - (SELECT count(*) FROM purchases), initial_stock - stock"
+        " FROM products";
     sqlite3 *db;
     sqlite3_stmt *statement;
-    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK
-        || sqlite3_busy_timeout(db, 5000) != SQLITE_OK
-        || sqlite3_prepare_v2(db, text, -1, &statement, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
+        sqlite3_busy_timeout(db, 5000) != SQLITE_OK ||
+        sqlite3_prepare_v2(db, text, -1, &statement, NULL) != SQLITE_OK)
         return 1;
     struct pollfd end = {.fd = stop};
     do {
@@ -128,7 +130,7 @@ static void rows_changed_behind_its_back_stop_a_batch(void **state)
     assert_non_null(strstr(error.message, "UNIQUE"));
 }
 
-/* --- the index of purchases ----------------------------------------------------------------------------- */
+/* --- the index of purchases --- */
 
 static size_t index_entries(struct fixture *b, size_t *reserved)
 {
@@ -189,7 +191,7 @@ static void the_index_only_proposes(void **state)
     store_reader_close(reader);
 }
 
-/* --- the log -------------------------------------------------------------------------------------------- */
+/* --- the log --- */
 
 static void the_log_stays_bounded(void **state)
 {
@@ -208,7 +210,8 @@ static void the_log_stays_bounded(void **state)
         bool is_found;
         test_buy(&b->world, "A", "ann", i);
         fixture_commit(b);
-        assert_int_equal(store_read_purchase(reader, SLICE("A"), SLICE("ann"), &row, &is_found, NULL), ERR_NONE);
+        assert_int_equal(
+            store_read_purchase(reader, SLICE("A"), SLICE("ann"), &row, &is_found, NULL), ERR_NONE);
         assert_true(is_found && row.purchased_ms == i);
     }
     assert_true(file_size(log_path) < 120 * 4120);
@@ -218,7 +221,7 @@ static void the_log_stays_bounded(void **state)
     assert_int_equal(file_size(log_path), -1);
 }
 
-/* --- no room -------------------------------------------------------------------------------------------- */
+/* --- no room --- */
 
 /* Buys in batches until the store refuses; the refused batch is rolled back. */
 static enum err fill(struct fixture *b, int *bought, struct error *error)
@@ -323,7 +326,7 @@ static void a_full_file_system_is_survived(void **state)
     assert_int_equal(umount(disk), 0);
 }
 
-/* --- kill ----------------------------------------------------------------------------------------------- */
+/* --- kill --- */
 
 /* Commits batches for ever and tells each acknowledged id, one number a batch. */
 static _Noreturn void commit_until_killed(const char *path, int acknowledgements)
@@ -389,7 +392,7 @@ static void nothing_acknowledged_is_lost_by_a_kill(void **state)
         int64_t bought = world_buyer(&b->world, product, SLICE("ann"))->count;
         assert_true(product->purchase_id_last >= acknowledged);
         assert_true(product->purchase_id_last <= acknowledged + 5); /* one batch more was on its way */
-        assert_int_equal(product->purchase_id_last, bought);         /* no id missing, none twice */
+        assert_int_equal(product->purchase_id_last, bought);        /* no id missing, none twice */
         assert_int_equal(product->values.stock, 1000000000 - bought);
         fixture_close(b);
     }

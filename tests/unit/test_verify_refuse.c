@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The auditor never passes because it saw nothing: whatever it cannot reach, read or understand is an error that says
- * so, and no verdict.
+ * The auditor never passes because it saw nothing: whatever it cannot reach, read or understand is an error
+ * that says so, and no verdict.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,8 +62,9 @@ static void a_text_file_is_no_store(void **state)
 {
     const struct audit_place *place = *state;
     struct verify_options options = options_for(place);
-    text_write(place->store, "this is not the file that you are looking for, and it is long enough to be read as "
-                             "the first page of a database, if anybody should try to do so\n");
+    text_write(place->store,
+        "this is not the file that you are looking for, and it is long enough to be read as "
+        "the first page of a database, if anybody should try to do so\n");
     expect_refusal(&options, ERR_CORRUPT, "file is not a database");
 }
 
@@ -140,8 +141,8 @@ static void an_unknown_sku_is_refused(void **state)
 
 /* --- journals --- */
 
-static void expect_journal_refusal(const struct audit_place *place, const char *text, enum err err,
-    const char *message)
+static void expect_journal_refusal(
+    const struct audit_place *place, const char *text, enum err err, const char *message)
 {
     const char *journals[1] = {place->journal};
     struct verify_options options = options_for(place);
@@ -177,7 +178,8 @@ static void an_unusable_journal_is_refused(void **state)
         {HEADER ANSWER "{\"user\":null,\"outcome\":\"refused\"}", "line 3 names no user"},
         {HEADER ANSWER "[\"user\"]\n", "line 3 names no user"},
         {HEADER ANSWER HEADER, "line 3 names no user"},
-        {HEADER ANSWER "{\"sku\":1,\"user\":\"a1\",\"outcome\":\"refused\"}\n", "line 3 has a sku that is no text"},
+        {HEADER ANSWER "{\"sku\":1,\"user\":\"a1\",\"outcome\":\"refused\"}\n",
+            "line 3 has a sku that is no text"},
         {HEADER ANSWER "{\"user\":\"a1\"}\n", "line 3 has no outcome of acknowledged, refused or unknown"},
         {HEADER ANSWER "{\"user\":\"a1\",\"outcome\":\"perhaps\"}\n", "line 3 has no outcome of"},
         {HEADER ANSWER "{\"user\":\"a1\",\"outcome\":\"acknowledged\"}\n",
@@ -287,10 +289,11 @@ static void reports_are_written(void **state)
     store_run(place->store, "UPDATE products SET stock = 5 WHERE id = 2");
     struct audit_result result = audit_run(&options);
     char *json = read_text(place->report);
-    assert_non_null(strstr(json, "\"invariant\":\"stock-adds-up\",\"statement\":\"What is left is what there was less "
-                                 "what is sold.\",\"source\":\"stress-testing guide 3.4, 5; IM-2\",\"status\":\"FAIL\","
-                                 "\"numbers\":\"stock (5) = initial stock (10) - purchases (6)\",\"rowCount\":1,"
-                                 "\"rows\":[{\"id\":2,\"text\":\"product 2 B has stock 5 and should have 4\"}]"));
+    assert_non_null(
+        strstr(json, "\"invariant\":\"stock-adds-up\",\"statement\":\"What is left is what there was less "
+                     "what is sold.\",\"source\":\"stress-testing guide 3.4, 5; IM-2\",\"status\":\"FAIL\","
+                     "\"numbers\":\"stock (5) = initial stock (10) - purchases (6)\",\"rowCount\":1,"
+                     "\"rows\":[{\"id\":2,\"text\":\"product 2 B has stock 5 and should have 4\"}]"));
     assert_non_null(strstr(json, "\"violated\":1,\"unchecked\":0,"));
     assert_non_null(strstr(json, "\"verdict\":\"FAIL\"}\n"));
     free(json);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The auditor reads any store there is, beside a server at work too, as it was at one moment, and leaves every file
- * as it found it.
+ * The auditor reads any store there is, beside a server at work too, as it was at one moment, and leaves
+ * every file as it found it.
  */
 #include <dirent.h>
 #include <pthread.h>
@@ -136,7 +136,8 @@ static void a_store_in_use_is_read_with_its_log(void **state)
     const struct audit_place *place = *state;
     good_store_make(place);
     sqlite3 *server = store_connect(place->store);
-    db_run(server, "PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = OFF; BEGIN; SELECT * FROM products; COMMIT");
+    db_run(server,
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = OFF; BEGIN; SELECT * FROM products; COMMIT");
     audit_unchanged(place, place->store, "", "running, or killed", true);
     db_run(server, sell_one_wrongly);
     audit_unchanged(place, place->store, "references", "running, or killed", true);
@@ -216,7 +217,8 @@ static int posix_lock_count(ino_t inode)
     return count;
 }
 
-/* Wrong if this fails: an audit in the server's own process (the demo) takes the server's locks off its store. */
+/* Wrong if this fails: an audit in the server's own process (the demo) takes the server's locks off its
+ * store. */
 static void the_locks_of_a_server_in_this_process_stay(void **state)
 {
     const struct audit_place *place = *state;
@@ -248,16 +250,19 @@ static void *sell_on(void *argument)
     sqlite3 *db = store_connect(seller->path);
     db_run(db, "PRAGMA wal_autocheckpoint = 20; PRAGMA synchronous = OFF");
     while (!atomic_load(&seller->must_stop)) {
-        db_run(db, "BEGIN; INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)"
-                   " SELECT 12, 2, 'b9', 1, 1795218499000; UPDATE products SET stock = 3 WHERE id = 2; COMMIT");
-        db_run(db, "BEGIN; DELETE FROM purchase_log WHERE id = 12; UPDATE products SET stock = 4 WHERE id = 2; COMMIT");
+        db_run(db,
+            "BEGIN; INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)"
+            " SELECT 12, 2, 'b9', 1, 1795218499000; UPDATE products SET stock = 3 WHERE id = 2; COMMIT");
+        db_run(db, "BEGIN; DELETE FROM purchase_log WHERE id = 12; UPDATE products SET stock = 4 WHERE id = "
+                   "2; COMMIT");
         atomic_fetch_add(&seller->sold, 1);
     }
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     return NULL;
 }
 
-/* Wrong if this fails: the audit of a store in use mixes two moments, and sees a stock that does not add up. */
+/* Wrong if this fails: the audit of a store in use mixes two moments, and sees a stock that does not add up.
+ */
 static void an_audit_sees_one_moment(void **state)
 {
     const struct audit_place *place = *state;

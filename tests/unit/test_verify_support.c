@@ -60,7 +60,8 @@ void store_run(const char *path, const char *sql)
 {
     sqlite3 *db = store_connect(path);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
-    db_run(db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON");
+    db_run(
+        db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON");
     db_run(db, sql);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -93,7 +94,8 @@ void good_store_make(const struct audit_place *place)
     (void)snprintf(sql, sizeof sql,
         "PRAGMA journal_mode = WAL;"
         "BEGIN;"
-        "INSERT INTO products (id, sku, product_name, initial_stock, stock, price_minor, per_user_limit, start_time,"
+        "INSERT INTO products (id, sku, product_name, initial_stock, stock, price_minor, per_user_limit, "
+        "start_time,"
         " end_time, state, end_reason, created_at, updated_at) VALUES"
         " (1, 'A', 'a', 5, 0, 100, 1, %lld, %lld, 'ENDED', 'SOLD_OUT', 1, 1),"
         " (2, 'B', 'b', 10, 4, 100, 3, %lld, %lld, 'ACTIVE', NULL, 1, 1),"
@@ -102,7 +104,8 @@ void good_store_make(const struct audit_place *place)
         "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)"
         " SELECT column1, column2, column3, column4, %lld + %d * column1 FROM (VALUES"
         " (1, 1, 'a1', 1), (2, 1, 'a2', 1), (3, 1, 'a3', 1), (4, 1, 'a4', 1), (5, 1, 'a5', 1),"
-        " (6, 2, 'b1', 1), (7, 2, 'b1', 2), (8, 2, 'b2', 1), (9, 2, 'b2', 2), (10, 2, 'b2', 3), (11, 2, 'b3', 1));"
+        " (6, 2, 'b1', 1), (7, 2, 'b1', 2), (8, 2, 'b2', 1), (9, 2, 'b2', 2), (10, 2, 'b2', 3), (11, 2, "
+        "'b3', 1));"
         "UPDATE sequences SET next_value = 21 WHERE name = 'purchases';"
         "UPDATE sequences SET next_value = 5 WHERE name = 'products';"
         "INSERT INTO idempotency_keys VALUES (1, 'purchase:z', 'k', x'00', 0, 20, 1, 1);"
@@ -119,20 +122,22 @@ void good_journal_make(const struct audit_place *place)
         char sku;
         const char *user;
         int id;
-    } sold[] = {{'A', "a1", 1}, {'A', "a2", 2}, {'A', "a3", 3}, {'A', "a4", 4}, {'A', "a5", 5}, {'B', "b1", 6},
-        {'B', "b1", 7}, {'B', "b2", 8}, {'B', "b2", 9}, {'B', "b2", 10}, {'B', "b3", 11}};
+    } sold[] = {{'A', "a1", 1}, {'A', "a2", 2}, {'A', "a3", 3}, {'A', "a4", 4}, {'A', "a5", 5},
+        {'B', "b1", 6}, {'B', "b1", 7}, {'B', "b2", 8}, {'B', "b2", 9}, {'B', "b2", 10}, {'B', "b3", 11}};
     FILE *file = fopen(place->journal, "w");
     assert_non_null(file);
     (void)fputs("{\"journal\":1,\"scenario\":\"purchase-load\",\"sku\":\"A\",\"users\":8}\n", file);
     for (size_t i = 0; i < sizeof sold / sizeof sold[0]; i++)
         (void)fprintf(file,
-            "{\"sku\":\"%c\",\"user\":\"%s\",\"outcome\":\"acknowledged\",\"purchaseNo\":\"PUR-20261120-%04d\"}\n",
+            "{\"sku\":\"%c\",\"user\":\"%s\",\"outcome\":\"acknowledged\",\"purchaseNo\":\"PUR-20261120-%"
+            "04d\"}\n",
             sold[i].sku, sold[i].user, sold[i].id);
     (void)fputs("{\"user\":\"a6\",\"outcome\":\"refused\",\"code\":\"SALE_NOT_ACTIVE\"}\n"
                 "{\"user\":\"a7\",\"outcome\":\"refused\",\"code\":\"RATE_LIMIT_EXCEEDED\"}\n"
                 "{\"user\":\"a1\",\"outcome\":\"refused\",\"code\":\"ALREADY_PURCHASED\"}\n"
                 "{\"user\":\"a8\",\"outcome\":\"unknown\",\"code\":\"timeout\"}\n"
-                "{\"sku\":\"B\",\"user\":\"b4\",\"outcome\":\"refused\",\"code\":\"SALE_NOT_ACTIVE\"}\n", file);
+                "{\"sku\":\"B\",\"user\":\"b4\",\"outcome\":\"refused\",\"code\":\"SALE_NOT_ACTIVE\"}\n",
+        file);
     assert_int_equal(fclose(file), 0);
 }
 

@@ -19,7 +19,7 @@ struct audit_place {
 struct audit_result {
     enum err err;
     struct verify_summary summary;
-    char *text;      /* what was printed */
+    char *text;       /* what was printed */
     char failed[512]; /* names of the failed invariants in order of the report, separated by blanks */
 };
 

@@ -7,7 +7,7 @@
 
 const struct map_key world_kit_hash_key = {"a fixed secret."};
 
-/* --- commands ------------------------------------------------------------------------------------------- */
+/* --- commands --- */
 
 static struct command make(enum command_kind kind, const char *sku)
 {
@@ -42,7 +42,8 @@ struct command make_update(const char *sku)
 struct command make_patch_limit(const char *sku, int64_t per_user_limit)
 {
     struct command command = make(COMMAND_PRODUCT_PATCH, sku);
-    command.product = (struct product_fields){.present = FIELD_PER_USER_LIMIT, .per_user_limit = per_user_limit};
+    command.product =
+        (struct product_fields){.present = FIELD_PER_USER_LIMIT, .per_user_limit = per_user_limit};
     return command;
 }
 
@@ -66,7 +67,7 @@ struct command with_key(struct command command, const char *scope, const char *k
     return command;
 }
 
-/* --- the world as text ---------------------------------------------------------------------------------- */
+/* --- the world as text --- */
 
 static int compare_text(struct slice a, struct slice b)
 {
@@ -108,7 +109,8 @@ static void dump_buyers(const struct product *product, struct strbuf *text)
     for (size_t i = 0; i < product->buyers.count; i++) {
         const struct buyer *buyer = buyers[i];
         ENSURE(buyer->count > 0);
-        strbuf_printf(text, "  buyer %.*s %lld\n", (int)buyer->user_len, buyer->user, (long long)buyer->count);
+        strbuf_printf(
+            text, "  buyer %.*s %lld\n", (int)buyer->user_len, buyer->user, (long long)buyer->count);
     }
     free(buyers);
 }
@@ -132,16 +134,17 @@ static void dump_product(const struct world *world, const struct product *produc
 static void dump_key(const struct world *world, const struct key_record *record, struct strbuf *text)
 {
     ENSURE(world_key(world, record->scope, record->key) == record);
-    strbuf_printf(text, "key %lld '%.*s' '%.*s' body %d result %d number %lld time %lld made %lld batch %llu\n",
+    strbuf_printf(text,
+        "key %lld '%.*s' '%.*s' body %d result %d number %lld time %lld made %lld batch %llu\n",
         (long long)record->id, SLICE_ARGS(record->scope), SLICE_ARGS(record->key), record->fingerprint[0],
-        (int)record->result, (long long)record->number, (long long)record->time_ms, (long long)record->created_ms,
-        (unsigned long long)record->batch);
+        (int)record->result, (long long)record->number, (long long)record->time_ms,
+        (long long)record->created_ms, (unsigned long long)record->batch);
 }
 
 static size_t count_nodes(const struct list *list)
 {
     size_t count = 0;
-    LIST_FOR_EACH(node, list)
+    LIST_FOR_EACH (node, list)
         count++;
     return count;
 }
@@ -155,14 +158,14 @@ void world_dump(const struct world *world, struct strbuf *text)
     for (size_t i = 0; i < world->products_by_sku.count; i++)
         dump_product(world, products[i], text);
     free(products);
-    LIST_FOR_EACH(node, &world->keys)
+    LIST_FOR_EACH (node, &world->keys)
         dump_key(world, CONTAINER_OF(node, struct key_record, node), text);
     ENSURE(!text->has_overflowed);
 }
 
 void world_check_next_edge(const struct world *world)
 {
-    LIST_FOR_EACH(node, &world->products) {
+    LIST_FOR_EACH (node, &world->products) {
         const struct product_values *values = &CONTAINER_OF(node, struct product, node)->values;
         ENSURE(values->state != SALE_UPCOMING || world->next_edge_ms <= values->start_ms);
         ENSURE(values->state != SALE_ACTIVE || world->next_edge_ms <= values->end_ms);

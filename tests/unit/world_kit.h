@@ -26,9 +26,9 @@ struct command make_delete(const char *sku);
 struct command with_key(struct command command, const char *scope, const char *key, unsigned char body);
 
 /*
- * Everything that a rollback has to bring back, in a fixed order: products with all values, their purchases and
- * buyers, stored answers in order of age. Aborts when the world's indexes contradict each other. Ids to be given out,
- * batch numbers and the time of the next tick are not in it.
+ * Everything that a rollback has to bring back, in a fixed order: products with all values, their purchases
+ * and buyers, stored answers in order of age. Aborts when the world's indexes contradict each other. Ids to
+ * be given out, batch numbers and the time of the next tick are not in it.
  */
 void world_dump(const struct world *world, struct strbuf *text);
 
