@@ -25,7 +25,8 @@
 
 enum {
     ADMIN_KEY_BYTES = 16,
-    FILES_RESERVED = 64, /* for the store, the listeners and the loops */
+    FILES_RESERVED = 24,      /* for the store, the listeners and the main loop */
+    FILES_PER_NET_THREAD = 8, /* its loop and its reader of the store */
 };
 
 /* Everything that runs, in the order in which it is made. */
@@ -61,8 +62,6 @@ static void choose_admin_key(struct server *server)
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(server->random_key, sizeof server->random_key, bytes, sizeof bytes);
     config->admin_key = slice_cstr(server->random_key);
-    (void)printf("admin key (made for this run; set --admin-key to keep one): %s\n", server->random_key);
-    (void)fflush(stdout);
 }
 
 static size_t choose_net_thread_count(const struct params *params)
@@ -73,14 +72,26 @@ static size_t choose_net_thread_count(const struct params *params)
     return cores <= 2 ? 1 : cores - 1;
 }
 
-static void fill_config(struct server *server)
+/* Every connection is an open file; some files are needed for the server itself. */
+static enum err choose_connections_max(struct server *server, size_t *connections_max, struct error *error)
+{
+    size_t reserved = FILES_RESERVED + FILES_PER_NET_THREAD * choose_net_thread_count(&server->params);
+    if (server->file_limit <= reserved)
+        return error_set(error, ERR_IO,
+            "this process may open %zu files, and the server needs more than %zu beside its connections; "
+            "raise "
+            "the limit (ulimit -n, LimitNOFILE=) or lower --net-threads",
+            server->file_limit, reserved);
+    *connections_max = server->file_limit - reserved;
+    if (server->params.connections_max > 0 && (size_t)server->params.connections_max < *connections_max)
+        *connections_max = (size_t)server->params.connections_max;
+    return ERR_NONE;
+}
+
+static void fill_config(struct server *server, size_t connections_max)
 {
     const struct params *params = &server->params;
     struct app_config *config = &server->app.config;
-    size_t connections_max =
-        server->file_limit > 2 * FILES_RESERVED ? server->file_limit - FILES_RESERVED : FILES_RESERVED;
-    if (params->connections_max > 0 && (size_t)params->connections_max < connections_max)
-        connections_max = (size_t)params->connections_max;
     size_t net_thread_count = choose_net_thread_count(params);
     http_config_init(&config->http);
     config->http.connection_count_max = (connections_max + net_thread_count - 1) / net_thread_count;
@@ -113,7 +124,8 @@ static enum err make_engine(struct server *server, struct error *error)
 {
     struct engine_config config = {
         .rules = {.says_sold_out = server->app.config.says_sold_out,
-            .idempotency_ttl_ms = server->params.idempotency_ttl_ms},
+            .idempotency_ttl_ms = server->params.idempotency_ttl_ms,
+            .idempotency_count_max = (size_t)server->params.idempotency_count_max},
         .line_depth_max = (size_t)server->params.line_depth_max,
     };
     int64_t began_ns = clock_mono_ns();
@@ -183,9 +195,14 @@ static enum err listen_all(struct server *server, struct error *error)
 
 static void announce(struct server *server)
 {
+    if (server->params.admin_key == NULL) {
+        (void)printf("admin key (made for this run; set --admin-key to keep one): %s\n", server->random_key);
+        (void)fflush(stdout);
+    }
     for (size_t i = 0; i < server->listener_count; i++)
         log_listening(server->params.listen.items[i], server->listeners[i]);
-    log_info("serve", "%zu net threads, up to %zu connections each (open files: %zu), accept queue %d",
+    log_info("serve",
+        "net threads: %zu, connections each: up to %zu, open files: up to %zu, accept queue: %d",
         server->app.net_thread_count, server->app.config.http.connection_count_max, server->file_limit,
         listener_backlog(server->listeners[0]));
     notify_manager("READY=1");
@@ -244,11 +261,12 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_timer_start(&server->drain_timer, on_drain_delay, (uint64_t)server->params.drain_delay_ms, 0);
 }
 
-static void make_loop(struct server *server)
+static enum err make_loop(struct server *server, struct error *error)
 {
     static const int numbers[2] = {SIGTERM, SIGINT};
-    int status = uv_loop_init(&server->loop);
-    ENSURE(status == 0);
+    if (uv_loop_init(&server->loop) != 0)
+        return error_set(
+            error, ERR_IO, "cannot make an event loop; raise the limit of open files (ulimit -n)");
     server->has_loop = true;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&server->loop, &server->signals[i]);
@@ -259,6 +277,7 @@ static void make_loop(struct server *server)
     server->drain_timer.data = server;
     uv_async_init(&server->loop, &server->drained, on_all_drained);
     server->drained.data = server;
+    return ERR_NONE;
 }
 
 static void close_loop(struct server *server)
@@ -298,21 +317,26 @@ static void take_down(struct server *server)
         store_close(server->store);
 }
 
+/* What can be wrong with the command line or the machine comes first; the store is made last. */
 static enum err make(struct server *server, struct error *error)
 {
     (void)umask(S_IRWXG | S_IRWXO); /* the store names buyers: for this user's eyes only */
+    size_t connections_max;
     server->file_limit = listener_raise_file_limit();
-    fill_config(server);
     server->app.started_ns = clock_mono_ns();
-    enum err status = open_store(server, error);
+    enum err status = choose_connections_max(server, &connections_max, error);
+    if (status != ERR_NONE)
+        return status;
+    fill_config(server, connections_max);
+    status = make_loop(server, error);
+    if (status == ERR_NONE)
+        status = listen_all(server, error);
+    if (status == ERR_NONE)
+        status = open_store(server, error);
     if (status == ERR_NONE)
         status = make_engine(server, error);
     if (status == ERR_NONE)
         status = make_net_threads(server, error);
-    if (status != ERR_NONE)
-        return status;
-    make_loop(server);
-    status = listen_all(server, error);
     return status == ERR_NONE ? start_threads(server, error) : status;
 }
 

@@ -40,6 +40,26 @@ static void answer_again(const struct world *world, const struct key_record *rec
     outcome->is_replay = true;
 }
 
+static struct key_record *oldest_key(const struct world *world)
+{
+    struct list *node = list_first(&world->keys);
+    return node == NULL ? NULL : CONTAINER_OF(node, struct key_record, node);
+}
+
+/*
+ * Strangers choose the keys, so their number has a bound. Who floods the table only makes it forget sooner;
+ * an early repetition is then decided anew, and the rules still sell nobody more than one buyer may have.
+ */
+static bool keep_answer(
+    const struct rules *rules, struct world *world, const struct command *command, int64_t now_ms)
+{
+    while (world->keys_by_name.count >= rules->idempotency_count_max) {
+        if (!world_remove_key(world, oldest_key(world)))
+            return false;
+    }
+    return world_add_key(world, &command->idempotency, &command->outcome, now_ms);
+}
+
 bool rules_decide(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
 {
     const struct idempotency *idempotency = &command->idempotency;
@@ -51,14 +71,7 @@ bool rules_decide(const struct rules *rules, struct world *world, struct command
         answer_again(world, record, command);
         return true;
     }
-    return decide_by_kind(rules, world, command, now_ms) &&
-           world_add_key(world, idempotency, &command->outcome, now_ms);
-}
-
-static struct key_record *oldest_key(const struct world *world)
-{
-    struct list *node = list_first(&world->keys);
-    return node == NULL ? NULL : CONTAINER_OF(node, struct key_record, node);
+    return decide_by_kind(rules, world, command, now_ms) && keep_answer(rules, world, command, now_ms);
 }
 
 bool rules_tick(const struct rules *rules, struct world *world, int64_t now_ms)

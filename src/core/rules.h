@@ -9,8 +9,9 @@
 #include "core/world.h"
 
 struct rules {
-    bool says_sold_out;         /* answer SOLD_OUT instead of SALE_NOT_ACTIVE after a sell-out */
-    int64_t idempotency_ttl_ms; /* how long an answer is kept for its Idempotency-Key */
+    bool says_sold_out;           /* answer SOLD_OUT instead of SALE_NOT_ACTIVE after a sell-out */
+    int64_t idempotency_ttl_ms;   /* how long an answer is kept for its Idempotency-Key */
+    size_t idempotency_count_max; /* answers kept at a time, at least 1: beyond it the oldest are forgotten */
 };
 
 enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000 };

@@ -235,8 +235,8 @@ char *test_rows_text(const char *path)
     static const char *const queries[] = {
         "SELECT * FROM products ORDER BY id",
         "SELECT * FROM purchases ORDER BY id",
-        "SELECT id, scope, key, hex(fingerprint), result, number, time, created_at FROM idempotency_keys "
-        "ORDER BY id",
+        ("SELECT id, scope, key, hex(fingerprint), result, number, time, created_at FROM idempotency_keys"
+         " ORDER BY id"),
         "SELECT * FROM sequences ORDER BY name",
         "PRAGMA quick_check",
     };

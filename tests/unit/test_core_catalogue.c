@@ -12,7 +12,7 @@
 enum { START = 1000, END = 2000 };
 
 static struct world world;
-static const struct rules rules = {.idempotency_ttl_ms = 86400000};
+static const struct rules rules = {.idempotency_ttl_ms = 86400000, .idempotency_count_max = SIZE_MAX};
 
 static int make_world(void **state)
 {

@@ -72,7 +72,7 @@ static bool stop_failing(void)
 static struct world world;
 static struct strbuf before;
 static struct strbuf after;
-static const struct rules rules = {.idempotency_ttl_ms = 300};
+static const struct rules rules = {.idempotency_ttl_ms = 300, .idempotency_count_max = SIZE_MAX};
 
 static int make_world(void **state)
 {

@@ -20,7 +20,7 @@ static int make_world(void **state)
 {
     (void)state;
     world_init(&world, &world_kit_hash_key);
-    rules = (struct rules){.idempotency_ttl_ms = TTL};
+    rules = (struct rules){.idempotency_ttl_ms = TTL, .idempotency_count_max = SIZE_MAX};
     world_begin(&world);
     struct command create = make_create("W-1", 5, START, END);
     assert_true(rules_decide(&rules, &world, &create, 10));
@@ -69,6 +69,29 @@ static void the_same_key_gives_the_stored_answer_again(void **state)
     assert_int_equal(again.time_ms, START + 1);
     assert_int_equal(stock(), 4);
     assert_int_equal(world.change_count, 0);
+}
+
+static void the_answers_kept_are_bounded_and_the_oldest_go_first(void **state)
+{
+    (void)state;
+    rules.idempotency_count_max = 2;
+    const char *const keys[] = {"k1", "k2", "k3"};
+    for (int i = 0; i < 3; i++) { /* within one batch: what is forgotten was never stored */
+        assert_int_equal(
+            decide(with_key(make_purchase("W-1", keys[i]), keys[i], keys[i], 1), START).result, RESULT_OK);
+        assert_true(world.keys_by_name.count <= 2);
+    }
+    next_batch();
+    assert_true(decide(with_key(make_purchase("W-1", "k3"), "k3", "k3", 1), START).is_replay);
+    assert_true(decide(with_key(make_purchase("W-1", "k2"), "k2", "k2", 1), START).is_replay);
+    struct outcome forgotten = decide(with_key(make_purchase("W-1", "k1"), "k1", "k1", 1), START);
+    assert_int_equal(forgotten.result, RESULT_ALREADY_PURCHASED); /* decided anew, and nobody is sold twice */
+    assert_false(forgotten.is_replay);
+    assert_int_equal(world.keys_by_name.count, 2);
+    assert_int_equal(stock(), 2);
+    world_rollback(&world);
+    world_begin(&world);
+    assert_true(decide(with_key(make_purchase("W-1", "k2"), "k2", "k2", 1), START).is_replay);
 }
 
 static void a_refusal_is_an_answer_that_is_kept_too(void **state)
@@ -291,6 +314,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_same_key_gives_the_stored_answer_again, make_world, drop_world),
+        cmocka_unit_test_setup_teardown(
+            the_answers_kept_are_bounded_and_the_oldest_go_first, make_world, drop_world),
         cmocka_unit_test_setup_teardown(a_refusal_is_an_answer_that_is_kept_too, make_world, drop_world),
         cmocka_unit_test_setup_teardown(
             a_refused_change_says_the_same_again_though_the_state_has_moved_on, make_world, drop_world),

@@ -19,7 +19,7 @@ static int make_world(void **state)
 {
     (void)state;
     world_init(&world, &world_kit_hash_key);
-    rules = (struct rules){.idempotency_ttl_ms = 86400000};
+    rules = (struct rules){.idempotency_ttl_ms = 86400000, .idempotency_count_max = SIZE_MAX};
     world_begin(&world);
     return 0;
 }

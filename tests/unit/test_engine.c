@@ -26,7 +26,8 @@ static struct ask asks[4 * DEPTH];
 
 static int start_engine(void **state)
 {
-    const struct engine_config config = {.rules = {.idempotency_ttl_ms = HOUR_MS}, .line_depth_max = DEPTH};
+    const struct engine_config config = {
+        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = DEPTH};
     struct error error;
     (void)state;
     log_init(LOG_ERROR + 1, LOG_JSON); /* failures are ordered here, nobody needs to read of them */

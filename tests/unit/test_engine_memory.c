@@ -68,7 +68,8 @@ static void end_failure(void)
 
 static int start_engine(void **state)
 {
-    const struct engine_config config = {.rules = {.idempotency_ttl_ms = HOUR_MS}, .line_depth_max = 10};
+    const struct engine_config config = {
+        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = 10};
     struct error error;
     (void)state;
     nth_failing = 0;

@@ -51,7 +51,8 @@ static struct buyer_thread buyers[THREADS];
 
 static void create_engine(size_t thread_count, size_t depth)
 {
-    const struct engine_config config = {.rules = {.idempotency_ttl_ms = HOUR_MS}, .line_depth_max = depth};
+    const struct engine_config config = {
+        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = depth};
     struct error error;
     log_init(LOG_ERROR + 1, LOG_JSON);
     fake_store_init(&store);

@@ -25,7 +25,8 @@ static struct client other;
 
 static int start_engine(void **state)
 {
-    const struct engine_config config = {.rules = {.idempotency_ttl_ms = HOUR_MS}, .line_depth_max = 100};
+    const struct engine_config config = {
+        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = 100};
     struct error error;
     (void)state;
     log_init(LOG_ERROR + 1, LOG_JSON);

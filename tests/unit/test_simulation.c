@@ -66,6 +66,7 @@ static struct simulation *simulation_create(int64_t seed)
     id_source_init_seed(random, (uint64_t)seed);
     simulation->rules.says_sold_out = draw(random, 2) == 1;
     simulation->rules.idempotency_ttl_ms = 50 + draw(random, 2000);
+    simulation->rules.idempotency_count_max = SIZE_MAX;
     simulation->crowd = (struct crowd){
         .sku_count = 1 + draw(random, MODEL_SKUS),
         .user_count = 1 + draw(random, MODEL_USERS),
