@@ -4,15 +4,21 @@
  * 1: a threshold or an invariant failed, or the result is invalid or incomplete; 2: usage; 3: the server
  * cannot be reached or the sale cannot be set up. With --runs N above 1 the exit status is the number of
  * failed runs, at most 99; a run that could not be set up is a failed one.
+ *
+ * Runs use the same names. Between them it waits until a limiter has forgotten these: --cooldown.
  */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "cmd/cmd.h"
 #include "rush/report.h"
 
-enum { EXIT_RUNS_MAX = 99, REPORT_SIZE_MAX = 64 << 20 };
+enum { EXIT_RUNS_MAX = 99, REPORT_SIZE_MAX = 64 << 20, STOP_LOOK_MS = 20 };
+
+static const int64_t NS_PER_MS = 1000000;
 
 static atomic_bool stop;
 
@@ -85,6 +91,16 @@ static enum err run_once(const struct rush_options *options, struct rush_report 
     return err;
 }
 
+/* Returns when the buyers of this run may come again, or at once on Ctrl-C. */
+static void cool_down(const struct rush_report *report, int64_t cooldown_ms)
+{
+    const struct timespec pause = {.tv_nsec = STOP_LOOK_MS * NS_PER_MS};
+    if (report->last_purchase_ns == 0)
+        return;
+    while (!atomic_load(&stop) && clock_mono_ns() - report->last_purchase_ns < cooldown_ms * NS_PER_MS)
+        (void)nanosleep(&pause, NULL); /* woken by a signal: looks early */
+}
+
 static int run_all(const struct params *params, struct rush_report *reports)
 {
     struct rush_options options = options_of(params);
@@ -92,7 +108,11 @@ static int run_all(const struct params *params, struct rush_report *reports)
     size_t runs = (size_t)params->runs;
     size_t made = 0;
     int status = EXIT_WELL;
-    while (made < runs && !atomic_load(&stop)) {
+    while (made < runs) {
+        if (made > 0)
+            cool_down(&reports[made - 1], params->cooldown_ms);
+        if (atomic_load(&stop))
+            break;
         if (run_once(&options, &reports[made++], &error) == ERR_NONE)
             continue;
         status = cmd_fail(VERB_RUSH, &error);

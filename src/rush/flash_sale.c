@@ -411,12 +411,28 @@ static void check_buyers(struct rush *rush)
         (unsigned long long)twice);
 }
 
+/*
+ * Most purchases were answered 429, and not even one of each name was let through: then the limiter remembers
+ * the names from before this run. A name that this run uses many times is refused all but once in any case.
+ */
+static bool is_kept_out(const struct rush *rush, const struct tally *crowd)
+{
+    uint64_t limited = tally_count_all(crowd, FLASH_RATE_LIMITS);
+    uint64_t others = tally_count_all(crowd, (FLASH_PURCHASES & ~FLASH_RATE_LIMITS) | OUTCOMES_UNANSWERED);
+    return limited > others && (rush->user_count == 0 || others < rush->user_count);
+}
+
 void flash_tear_down(struct rush *rush, const struct tally *crowd)
 {
     struct exchange_reply reply;
     struct error error;
     int64_t current;
     int64_t total;
+    if (is_kept_out(rush, crowd))
+        rush->hint =
+            "a limiter refuses these buyers (429): under the same names somebody asked within its window, "
+            "usually the last second; wait (between runs: --cooldown), or give them other names with "
+            "--user-prefix";
     check_buyers(rush);
     if (rush->options.is_sale_kept)
         return;

@@ -63,7 +63,8 @@ void flash_release(struct rush *rush);
 /* Deletes what is left of an earlier sale, makes the sale, waits until it is active (at most 30 s). */
 MUST_CHECK enum err flash_set_up(struct rush *rush, struct error *error);
 
-/* Reads the product and checks that units, buyers and answers add up. */
+/* Reads the product and checks that units, buyers and answers add up; knows when a limiter kept the crowd
+ * out. */
 void flash_tear_down(struct rush *rush, const struct tally *crowd);
 
 /* Deletes the sale. */

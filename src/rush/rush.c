@@ -138,6 +138,7 @@ struct measured {
     int64_t cpu_ns;
     int64_t measured_ns;
     int64_t last_answer_ns;
+    int64_t last_purchase_ns;
     uint64_t request_count;
     int journal_errno;
     int last_errno;
@@ -156,6 +157,8 @@ static void add_result(struct measured *measured, struct squad_result *result)
     measured->request_count += result->request_count;
     if (result->last_answer_ns > measured->last_answer_ns)
         measured->last_answer_ns = result->last_answer_ns;
+    if (result->last_purchase_ns > measured->last_purchase_ns)
+        measured->last_purchase_ns = result->last_purchase_ns;
     if (measured->journal_errno == 0)
         measured->journal_errno = result->journal_errno;
     if (result->last_errno != 0)
@@ -333,6 +336,8 @@ static void judge(struct rush_report *report, const struct rush *rush, const str
             report, "%llu requests were never sent", (unsigned long long)measured->tally.unsent_count);
     bool is_complete = report->reason_count == 0;
     bool is_valid = validity_judge(rush, &input, report);
+    if (rush->hint != NULL)
+        report_add_note(report, "%s", rush->hint);
     report->verdict = !is_complete ? RUSH_INCOMPLETE
                       : !is_valid  ? RUSH_INVALID
                       : are_met    ? RUSH_PASSED
@@ -386,6 +391,7 @@ static enum err run(struct rush *rush, const struct journal *journal, struct mea
         err = run_squads(rush, journal, &start_ns, measured, error);
     if (err != ERR_NONE)
         return err;
+    report->last_purchase_ns = measured->last_purchase_ns;
     rush->scenario->tear_down(rush, &measured->tally);
     if (measured->journal_errno != 0)
         return error_set(error, measured->journal_errno == ENOSPC ? ERR_FULL : ERR_IO,

@@ -86,6 +86,7 @@ struct rush_report {
     char sku[65];
     char plan[RUSH_TEXT_MAX]; /* what was done, in words */
     int64_t began_wall_ms;
+    int64_t last_purchase_ns; /* clock_mono_ns when the crowd's last purchase was over; 0: nobody bought */
     double seconds; /* measured: from the first intended start, or the end of the warm-up, to the end */
     double requests_per_s;
     uint64_t request_count; /* measured, without set-up and tear-down */

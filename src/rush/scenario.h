@@ -99,6 +99,7 @@ struct rush {
     size_t threshold_count;
     struct rush_invariant invariants[RUSH_INVARIANTS_MAX];
     size_t invariant_count;
+    const char *hint;         /* tear_down may set it: a sentence that explains a failed run; NULL: none */
     uint64_t user_count;      /* different buyers' names; 0: as many as there are requests */
     int64_t measure_from_ns;  /* from the start of the run; what starts earlier is warm-up and not measured */
     int64_t measure_until_ns; /* answers after this are not measured; INT64_MAX: all are */

@@ -93,6 +93,7 @@ struct squad {
     bool has_usage_first;
     bool has_usage_last;
     int64_t last_answer_ns;
+    int64_t last_purchase_ns;
     uint64_t measured_count;
     uint64_t waiting_count; /* requests sent and not answered */
     int last_errno;
@@ -373,13 +374,17 @@ static void measure(struct vu *vu, unsigned outcome, bool is_failed, int64_t now
     squad->last_answer_ns = now_ns;
 }
 
-static void write_journal(struct vu *vu, enum truth truth, struct slice detail)
+/* A buyer's request is over, whatever became of it. */
+static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, int64_t now_ns)
 {
     struct squad *squad = vu->share->squad;
     const struct crowd *crowd = vu->share->crowd;
     char memory[NAME_MAX_BYTES];
     struct strbuf name;
-    if (!journal_is_on(&squad->journal) || crowd->name_user == NULL)
+    if (crowd->name_user == NULL)
+        return;
+    squad->last_purchase_ns = now_ns;
+    if (!journal_is_on(&squad->journal))
         return;
     strbuf_init(&name, memory, sizeof memory);
     crowd->name_user(squad->rush, &vu->session, &name);
@@ -397,7 +402,7 @@ static void on_reply(struct http_link *link, const struct http_response *respons
     vu->session.goes_on = false;
     vu->share->crowd->judge(vu->share->squad->rush, &vu->session, &reply, &judgement);
     measure(vu, judgement.outcome, response->status >= 400, now_ns);
-    write_journal(vu, judgement.truth, slice_make(judgement.detail, judgement.detail_len));
+    note_purchase(vu, judgement.truth, slice_make(judgement.detail, judgement.detail_len), now_ns);
     if (!vu->session.goes_on) {
         after_session(vu, false, now_ns);
         return;
@@ -422,7 +427,7 @@ static void on_failure(struct http_link *link, enum http_failure failure, int64_
     bool was_sent = link->sent_ns > 0;
     struct slice code = slice_cstr(scenario_outcome(vu->share->squad->rush->scenario, outcome)->name);
     measure(vu, outcome, true, now_ns);
-    write_journal(vu, was_sent ? TRUTH_UNKNOWN : TRUTH_REFUSED, was_sent ? code : SLICE("NOT_SENT"));
+    note_purchase(vu, was_sent ? TRUTH_UNKNOWN : TRUTH_REFUSED, was_sent ? code : SLICE("NOT_SENT"), now_ns);
     after_session(vu, true, now_ns);
 }
 
@@ -668,6 +673,7 @@ void squad_join(struct squad *squad, struct squad_result *result)
         .cpu_ns = last->cpu_ns - first->cpu_ns,
         .runnable_ns = last->runnable_ns - first->runnable_ns,
         .last_answer_ns = squad->last_answer_ns,
+        .last_purchase_ns = squad->last_purchase_ns,
         .request_count = squad->measured_count,
         .journal_errno = squad->journal.failed_errno,
         .last_errno = squad->last_errno};

@@ -21,14 +21,15 @@
 struct squad;
 
 struct squad_result {
-    struct tally tally;     /* to be given back with tally_fini */
-    int64_t measured_ns;    /* the time in which was measured */
-    int64_t cpu_ns;         /* of the thread in that time */
-    int64_t runnable_ns;    /* in that time it wanted to run and had no core */
-    int64_t last_answer_ns; /* clock_mono_ns of the last measured answer; 0: there was none */
-    uint64_t request_count; /* answered or failed in the measured time */
-    int journal_errno;      /* 0: the journal is complete */
-    int last_errno;         /* the last reason why a connection failed; 0: there was none */
+    struct tally tally;       /* to be given back with tally_fini */
+    int64_t measured_ns;      /* the time in which was measured */
+    int64_t cpu_ns;           /* of the thread in that time */
+    int64_t runnable_ns;      /* in that time it wanted to run and had no core */
+    int64_t last_answer_ns;   /* clock_mono_ns of the last measured answer; 0: there was none */
+    int64_t last_purchase_ns; /* the same of the last purchase, measured or not, answered or not */
+    uint64_t request_count;   /* answered or failed in the measured time */
+    int journal_errno;        /* 0: the journal is complete */
+    int last_errno;           /* the last reason why a connection failed; 0: there was none */
 };
 
 /* NULL when memory is out. The rush and the journal must outlive the squad. */

@@ -238,10 +238,78 @@ def test_a_journal_that_cannot_be_made_is_status_3(fake, tmp_path):
 
 @pytest.mark.parametrize("mode, runs, status", [("honest", 3, 0), ("oversell", 2, 2)])
 def test_the_exit_status_counts_failed_runs(fake, tmp_path, mode, runs, status):
-    run = buy(fake(mode).url, tmp_path, "--runs", str(runs))
+    run = buy(fake(mode).url, tmp_path, "--runs", str(runs), "--cooldown", "0")
     assert run.status == status, run.out + run.err
     assert len(run.report["runs"]) == runs and run.report["failedRuns"] == status
     assert f"{runs} runs, {status} failed" in run.out
+
+
+# ---- our own server, whose limiter remembers names for a second ----
+
+SMALL = ["--users", "50", "--stock", "10"]
+
+
+def verified(server, journal):
+    done = subprocess.run([str(binary()), "verify", "--store", server.store.argument, "--journal", str(journal),
+                           "--journal-complete"], capture_output=True, text=True, timeout=50, env=environment())
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def hints(run):
+    return [note for note in run["notes"] if "a limiter refuses these buyers" in note]
+
+
+@pytest.mark.parametrize("scenario, more, outcomes", [
+    ("purchase-load", [], {"purchase_success": 10, "purchase_rejected_not_active": 40}),
+    ("duplicate-user", ["--dedup-users", "5"], {"purchase_success": 5, "purchase_rate_limited": 45})])
+def test_runs_with_the_same_names_wait_for_the_limiter(start_server, tmp_path, scenario, more, outcomes):
+    """The second run comes before the limiter has forgotten the names of the first, and is refused for it."""
+    server = start_server()
+    journal = tmp_path / "journal"
+    began = time.monotonic()
+    run = rush(f"http://127.0.0.1:{server.port}", scenario, *SMALL, *more, "--runs", "3", "--journal",
+               str(journal), report=tmp_path / "r.json")
+    took = time.monotonic() - began
+    assert run.status == 0, run.out + run.err
+    for each in run.report["runs"]:
+        assert each["verdict"] == "PASSED" and not hints(each)
+        assert {row["outcome"]: row["latency"]["count"] for row in each["outcomes"]} == outcomes
+    assert took >= 2 * 1.1, "two waits between three runs"
+    holds, said = verified(server, journal)
+    assert holds, said
+
+
+@pytest.mark.parametrize("scenario", ["purchase-load", "duplicate-user"])
+def test_a_crowd_that_the_limiter_remembers_is_told_so(start_server, tmp_path, scenario):
+    """Two runs within a second: nearly all are refused, and the report does not say why."""
+    url = f"http://127.0.0.1:{start_server('--purchase-interval', '1m').port}"  # however slow this machine is
+    run = rush(url, scenario, *SMALL, "--runs", "2", "--cooldown", "0", report=tmp_path / "r.json")
+    assert run.status == 1, run.out + run.err
+    first, second = run.report["runs"]
+    assert first["verdict"] == "PASSED" and not hints(first)
+    assert second["verdict"] == "FAILED" and len(hints(second)) == 1
+    assert "note: a limiter refuses these buyers" in run.out and "--user-prefix" in run.out
+    others = rush(url, scenario, *SMALL, "--user-prefix", "late-", report=tmp_path / "r.json")
+    assert others.status == 0 and not hints(others.run), others.out + others.err
+
+
+def test_ctrl_c_ends_the_wait_between_two_runs(fake):
+    """Ctrl-C does nothing until the cooldown is over, or the last run is waited after."""
+    command = [str(binary()), "rush", "purchase-load", "--users", "20", "--stock", "5", "--runs", "2", "--cooldown",
+               "10m", "--url", fake("honest").url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment())
+    for line in process.stdout:
+        if line.startswith("rush purchase-load: PASSED"):
+            break
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 1  # the run that was not made
+    assert "1 runs, 0 failed" in out
+
+
+def test_nobody_waits_after_the_last_run(fake, tmp_path):
+    assert buy(fake("honest").url, tmp_path, "--cooldown", "10m").status == 0  # in time
 
 
 # ---- reports and journal ----
