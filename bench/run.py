@@ -58,7 +58,7 @@ class Judge:
     def _ratio(self, ours, other, least):
         found = rounds.ratio(ours, other)
         source = (f"{ours.median('requests_per_s'):,.0f}/s of {other.median('requests_per_s'):,.0f}/s")
-        return found >= least, f"{found:.2f} ×", source
+        return found >= least, f"{found:.3g} ×", source
 
     def judge(self):
         for (kind, connections), least in FLOOR_SHARE_MIN.items():
@@ -85,7 +85,8 @@ class Judge:
         pools = [self.taken.get("PostgreSQL", size) for size in rounds.POOL_SIZES]
         best = max(pools, key=lambda pool: pool.median("requests_per_s"))
         is_met, found, source = self._ratio(self.taken.get(PURCHASE.name, connections), best, POSTGRES_MIN)
-        return is_met, found, f"{source}, its best: {best.connections} connections"
+        bound = rounds.ratio(self.taken.get(rounds.floor_name(PURCHASE), connections), best)
+        return is_met, found, f"{source} with {best.connections} connections, its best; the floor: {bound:.3g} ×"
 
     def _alone(self):
         p50_us = self.taken.get("one client", 1).median("p50_us")
