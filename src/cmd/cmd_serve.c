@@ -11,6 +11,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "api/net_thread.h"
@@ -167,6 +168,10 @@ static enum err start_threads(struct server *server, struct error *error)
 static void on_connection(int fd, void *context)
 {
     struct server *server = context;
+    if (server->made_count < server->app.net_thread_count) { /* it goes down before it was all made */
+        (void)close(fd);
+        return;
+    }
     struct net_thread *thread = server->app.net_threads[server->next_net_thread];
     server->next_net_thread = (server->next_net_thread + 1) % server->app.net_thread_count;
     net_thread_adopt(thread, fd);
@@ -321,7 +326,7 @@ static void take_down(struct server *server)
 static enum err make(struct server *server, struct error *error)
 {
     (void)umask(S_IRWXG | S_IRWXO); /* the store names buyers: for this user's eyes only */
-    size_t connections_max;
+    size_t connections_max = 0;
     server->file_limit = listener_raise_file_limit();
     server->app.started_ns = clock_mono_ns();
     enum err status = choose_connections_max(server, &connections_max, error);

@@ -489,3 +489,16 @@ void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         conn_serve(conn);
     }
 }
+
+void conn_read_now(struct connection *conn)
+{
+    uv_os_fd_t fd;
+    uv_buf_t buf;
+    conn_on_alloc((uv_handle_t *)&conn->tcp, 0, &buf);
+    if (buf.base == NULL || uv_fileno((uv_handle_t *)&conn->tcp, &fd) != 0) {
+        conn_close(conn);
+        return;
+    }
+    ssize_t len = recv(fd, buf.base, buf.len, MSG_DONTWAIT);
+    conn_on_read((uv_stream_t *)&conn->tcp, len > 0 ? len : 0, &buf); /* the loop finds ends and errors */
+}

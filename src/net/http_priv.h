@@ -32,7 +32,7 @@
 #include "net/http_server.h"
 
 enum conn_state {
-    CONN_IDLE,           /* between requests, nothing received */
+    CONN_IDLE,           /* between requests, nothing received; while draining, a new connection too */
     CONN_HEAD,           /* the head is not complete; also a new connection */
     CONN_BODY,           /* the head is complete, the body is not */
     CONN_WAITING,        /* a handler has the request */
@@ -163,6 +163,13 @@ void conn_reset(struct connection *conn);
 
 void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf);
+
+/*
+ * Serves what the kernel already holds of a connection that has nothing under way, in one read and without
+ * waiting for the loop. Settles in any case: while the server drains that closes a connection on which
+ * nothing is there, unless it is fresh.
+ */
+void conn_read_now(struct connection *conn);
 
 /* Serves what has been received, as far as that goes, and settles in the state that follows. */
 void conn_serve(struct connection *conn);

@@ -15,7 +15,8 @@ enum {
     TICK_MS_MIN = 5,
     TICK_MS_MAX = 100,
     TRIM_MS = 1000,
-    KEEP_BLOCKS = 256,                /* unused buffers that keep their memory: about 3 MiB */
+    DRAIN_GRACE_MS = 200, /* for the first request of a connection that is new when draining begins */
+    KEEP_BLOCKS = 256,    /* unused buffers that keep their memory: about 3 MiB */
     CONFIG_HEAD_BYTES_MAX = 32 * 1024 /* a head's correlation id must fit the scratch buffer */
 };
 
@@ -158,6 +159,11 @@ static void on_deadline(struct connection *conn)
         conn_reset(conn);
         break;
     case CONN_IDLE:
+        if (conn->server->is_draining) /* a loop that was held up has not yet heard of what came meanwhile */
+            conn_read_now(conn);
+        if (conn->state == CONN_IDLE)
+            conn_close(conn);
+        break;
     case CONN_LINGERING:
         conn_close(conn);
         break;
@@ -385,10 +391,14 @@ static void drain_waiting(struct connection *conn)
     conn->is_last = true;
 }
 
+/* Nothing was received yet, so a request is on its way or already in the kernel: it is given time to come. */
 static void drain_fresh(struct connection *conn)
 {
-    if (conn->input.start == conn->input.end)
-        conn_close(conn);
+    if (conn->input.start != conn->input.end)
+        return;
+    conn_read_now(conn);
+    if (conn->state == CONN_HEAD && conn->is_fresh)
+        conn_move(conn, CONN_IDLE); /* for its limit */
 }
 
 static void drain_stream(struct connection *conn)
@@ -401,7 +411,9 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *cont
 {
     ENSURE(!server->is_draining);
     server->is_draining = true;
-    drain_list(server, CONN_IDLE, conn_close);
+    drain_list(server, CONN_IDLE, conn_read_now);
+    if (server->limits_ms[CONN_IDLE] > DRAIN_GRACE_MS)
+        server->limits_ms[CONN_IDLE] = DRAIN_GRACE_MS; /* of that list, which is empty now */
     drain_list(server, CONN_HEAD, drain_fresh);
     drain_list(server, CONN_WAITING, drain_waiting);
     drain_list(server, CONN_WRITING, drain_waiting);

@@ -119,8 +119,10 @@ void http_server_adopt(struct http_server *server, int fd);
 
 /*
  * Stops being available: idle connections are closed, the others after their present reply (which carries
- * "connection: close"). on_drained is called when the last one has gone (before this returns, when there is
- * none); streams are ended at once. Connections adopted from now on are refused with 503.
+ * "connection: close"); streams are ended at once. A request that the kernel already holds is answered, and a
+ * connection on which nothing has come yet is given a fifth of a second for its first request. on_drained is
+ * called when the last connection has gone (before this returns, when there is none). Connections adopted
+ * from now on are refused with 503.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *context), void *context);
 

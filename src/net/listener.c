@@ -70,15 +70,13 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
+/* Hands on what waits, `count_max` connections at most. */
+static void accept_waiting(struct listener *listener, int count_max)
 {
-    struct listener *listener = (struct listener *)(void *)poll;
-    for (int i = 0; i < ACCEPT_BUDGET; i++) {
+    for (int i = 0; i < count_max; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             listener->on_connection(fd, listener->context);
-            if (listener->fd < 0) /* closed by its own callback */
-                return;
         } else if (is_out_of_descriptors(errno)) {
             warn_no_descriptor(listener, errno);
             if (!turn_away(listener))
@@ -87,6 +85,11 @@ static void on_ready(uv_poll_t *poll, int status, int events)
             return; /* EAGAIN: none waits; any other belongs to a connection that is already gone */
         }
     }
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    accept_waiting((struct listener *)(void *)poll, ACCEPT_BUDGET);
 }
 
 /* --- Opening --- */
@@ -266,12 +269,13 @@ static void on_closed(uv_handle_t *handle)
 
 void listener_close(struct listener *listener)
 {
+    /* The kernel lets one more wait than it was asked for. The bound ends this under a storm of new ones. */
+    accept_waiting(listener, listener->backlog + 1);
     (void)uv_poll_stop(&listener->poll);
     uv_close((uv_handle_t *)&listener->poll, on_closed);
     (void)close(listener->fd);
     if (listener->spare_fd >= 0)
         (void)close(listener->spare_fd);
-    listener->fd = -1;
 }
 
 size_t listener_raise_file_limit(void)

@@ -30,7 +30,10 @@ int listener_port(const struct listener *listener);
 /* Length of the accept queue in connections, as the kernel granted it. */
 int listener_backlog(const struct listener *listener);
 
-/* Stops listening; the memory is given back by the loop. */
+/*
+ * Stops listening, after it has handed on the connections that wait in the accept queue: closing would reset
+ * them. Not to be called by on_connection. The memory is given back by the loop.
+ */
 void listener_close(struct listener *listener);
 
 /*

@@ -71,6 +71,37 @@ def test_every_accepted_request_is_answered(start_server, shop_of, number):
     assert told == kept
 
 
+@pytest.mark.parametrize("has_spoken", [False, True])
+def test_request_that_nobody_has_read_is_answered(start_server, shop_of, has_spoken):
+    """SIGTERM resets requests that wait in the accept queue, or on connections that had answers before."""
+    server = start_server("--drain-delay", "0ms", "--drain-timeout", "20s")
+    sku = shop_of(server).sale(stock=100)
+    connections = []
+    if has_spoken:
+        connections = [wire.Connection(server.port) for _ in range(20)]
+        for connection in connections:
+            assert connection.ask("GET", "/livez").status == 200
+    server.signal(signal.SIGSTOP)
+    _, status = os.waitpid(server.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    users = [new_user("unread") for _ in range(20)]
+    connections = connections or [wire.Connection(server.port) for _ in users]
+    for connection, user in zip(connections, users):
+        connection.send(wire.build("POST", PURCHASES, {"X-User-Id": user}, {"sku": sku}))
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    told = []
+    for connection, user in zip(connections, users):
+        reply = connection.read_reply()
+        match = PURCHASED.fullmatch(reply.text)
+        assert reply.status == 200 and match, reply
+        told.append((match[1], user))
+        connection.close()
+    assert server.wait_exit(15) == 0
+    server.check_silence()
+    assert sorted(told) == sorted((no, user) for no, user, _ in server.store.purchases(sku))
+
+
 def half_request(server, target="/readyz"):
     """A request of which the server has everything but the last bytes."""
     connection = wire.Connection(server.port)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 
 #define HOST "Host: a\r\n"
@@ -513,6 +514,82 @@ static void draining_finishes_what_was_begun_and_no_more(void **state)
     kit_wait(kit, is_drained, "for the server to be drained");
 }
 
+/* The clients of draining_answers_...; the commands below speak for them while the loop is held up. */
+struct late_guests {
+    int idle;   /* has had an answer */
+    int sent;   /* new, and its request is in the kernel when draining begins */
+    int begun;  /* the same with half a request */
+    int after;  /* new, and sends when draining has just begun */
+    int silent; /* never sends */
+};
+
+static struct late_guests late_guests;
+
+static void drain_with_requests_in_the_kernel(struct kit *kit)
+{
+    client_send(late_guests.idle, GET("/hello"));
+    client_send(late_guests.sent, GET("/hello"));
+    client_send(late_guests.begun, "GET /hello HTTP/1.1\r\n");
+    start_draining(kit);
+    client_send(late_guests.after, GET("/hello"));
+}
+
+static void expect_last_hello(int fd)
+{
+    struct client_reply *reply = malloc(sizeof *reply);
+    client_read(fd, false, reply);
+    assert_int_equal(reply->status, 200);
+    assert_string_equal(reply->body, "hello");
+    assert_true(reply->is_close);
+    free(reply->body);
+    free(reply);
+    client_expect_end(fd);
+    (void)close(fd);
+}
+
+static void draining_answers_what_the_kernel_holds(void **state)
+{
+    struct kit *kit = *state;
+    late_guests = (struct late_guests){client_connect(kit), client_connect(kit), client_connect(kit),
+        client_connect(kit), client_connect(kit)};
+    client_send(late_guests.idle, GET("/hello"));
+    client_expect(late_guests.idle, 200, "hello");
+    kit_wait_open(kit, 5);
+    kit_turn(kit);
+    kit_run(kit, drain_with_requests_in_the_kernel);
+    expect_last_hello(late_guests.idle);
+    expect_last_hello(late_guests.sent);
+    expect_last_hello(late_guests.after);
+    client_send(late_guests.begun, HOST "\r\n");
+    expect_last_hello(late_guests.begun);
+    client_expect_end(late_guests.silent);
+    (void)close(late_guests.silent);
+    kit_wait(kit, is_drained, "for the server to be drained");
+}
+
+/* Holds the loop up until the time of grace is over, so that the timer comes before the socket. */
+static void drain_and_oversleep(struct kit *kit)
+{
+    const int64_t until_ns = clock_mono_ns() + 500000000;
+    start_draining(kit);
+    client_send(late_guests.after, GET("/hello"));
+    while (clock_mono_ns() < until_ns)
+        continue;
+}
+
+static void a_loop_that_was_held_up_looks_before_it_cuts(void **state)
+{
+    struct kit *kit = *state;
+    late_guests = (struct late_guests){.after = client_connect(kit), .silent = client_connect(kit)};
+    kit_wait_open(kit, 2);
+    kit_turn(kit);
+    kit_run(kit, drain_and_oversleep);
+    expect_last_hello(late_guests.after);
+    client_expect_end(late_guests.silent);
+    (void)close(late_guests.silent);
+    kit_wait(kit, is_drained, "for the server to be drained");
+}
+
 static void draining_an_empty_server_ends_at_once(void **state)
 {
     struct kit *kit = *state;
@@ -545,6 +622,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(expectations_are_met_or_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(batches_are_closed_at_the_end_of_each_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_finishes_what_was_begun_and_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(draining_answers_what_the_kernel_holds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_loop_that_was_held_up_looks_before_it_cuts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_an_empty_server_ends_at_once, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("http_server", tests, NULL, NULL);

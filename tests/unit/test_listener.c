@@ -110,6 +110,29 @@ static void a_crowd_is_accepted_ready_to_use(void **state)
     close_all(&loop, listener);
 }
 
+static void closing_hands_on_who_waits(void **state)
+{
+    enum { COUNT = 300 };
+    uv_loop_t loop;
+    struct guests guests = {.count = 0};
+    int fds[COUNT];
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct listener *listener = open_at(&loop, "127.0.0.1:0", &guests);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = connect_to(AF_INET, listener_port(listener));
+        assert_true(fds[i] >= 0);
+        assert_int_equal(send(fds[i], "x", 1, MSG_NOSIGNAL), 1);
+    }
+    close_all(&loop, listener);
+    assert_int_equal(guests.count, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        char byte;
+        assert_int_equal(recv(guests.fds[i], &byte, 1, 0), 1);
+        (void)close(fds[i]);
+    }
+    close_guests(&guests);
+}
+
 static void every_form_of_address_is_understood(void **state)
 {
     static const char *const addresses[] = {"127.0.0.1:0", "localhost:0", ":0", "0.0.0.0:0"};
@@ -245,6 +268,7 @@ int main(void)
         cmocka_unit_test(ipv6_is_listened_on),
         cmocka_unit_test(what_cannot_be_listened_on_is_explained),
         cmocka_unit_test(a_crowd_is_accepted_ready_to_use),
+        cmocka_unit_test(closing_hands_on_who_waits),
         cmocka_unit_test(without_descriptors_guests_are_turned_away),
         cmocka_unit_test(the_file_limit_is_raised),
     };
