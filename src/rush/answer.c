@@ -98,9 +98,6 @@ static bool read_success(struct slice body, struct judgement *judgement)
         judgement_set_detail(judgement, number);
         return true;
     }
-    struct slice code;
-    if (read_usual_refusal(body, &code)) /* most answers of a rush are one: no parser for them either */
-        return false;
     struct json *value = NULL;
     bool is_true = false;
     bool is_success = json_parse(body, &value) == JSON_OK &&
@@ -134,22 +131,29 @@ static bool read_refusal(struct slice body, struct judgement *judgement)
 
 /* --- purchases --- */
 
+static enum answer name_refusal(struct slice code)
+{
+    if (slice_eq(code, SLICE("SALE_NOT_ACTIVE")))
+        return ANSWER_NOT_ACTIVE;
+    if (slice_eq(code, SLICE("SOLD_OUT")))
+        return ANSWER_SOLD_OUT;
+    if (slice_eq(code, SLICE("ALREADY_PURCHASED")))
+        return ANSWER_ALREADY_PURCHASED;
+    return ANSWER_UNKNOWN_CODE;
+}
+
 static enum answer read_200(const struct reply *reply, struct judgement *judgement)
 {
+    struct slice code;
+    bool is_usual_refusal = read_usual_refusal(reply->body, &code);
     judgement->truth = TRUTH_ACKNOWLEDGED;
-    if (read_success(reply->body, judgement))
+    if (!is_usual_refusal && read_success(reply->body, judgement))
         return ANSWER_SUCCESS;
     judgement->truth = TRUTH_REFUSED;
-    if (read_refusal(reply->body, judgement)) {
-        struct slice code = slice_make(judgement->detail, judgement->detail_len);
-        if (slice_eq(code, SLICE("SALE_NOT_ACTIVE")))
-            return ANSWER_NOT_ACTIVE;
-        if (slice_eq(code, SLICE("SOLD_OUT")))
-            return ANSWER_SOLD_OUT;
-        if (slice_eq(code, SLICE("ALREADY_PURCHASED")))
-            return ANSWER_ALREADY_PURCHASED;
-        return ANSWER_UNKNOWN_CODE;
-    }
+    if (is_usual_refusal)
+        judgement_set_detail(judgement, code);
+    if (is_usual_refusal || read_refusal(reply->body, judgement))
+        return name_refusal(slice_make(judgement->detail, judgement->detail_len));
     judgement->truth = TRUTH_UNKNOWN;
     judgement_set_detail(judgement, SLICE("NONSENSE"));
     return ANSWER_NONSENSE;
