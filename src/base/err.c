@@ -17,6 +17,9 @@ static const char *const names[ERR_COUNT] = {
     [ERR_ADDRESS] = "address unusable",
     [ERR_REFUSED] = "refused",
     [ERR_TIMEOUT] = "timed out",
+    [ERR_OLDER] = "store too old",
+    [ERR_UNAVAILABLE] = "server unavailable",
+    [ERR_CONFLICT] = "conflict",
 };
 
 enum err error_set(struct error *error, enum err code, const char *format, ...)

@@ -13,14 +13,17 @@ enum err {
     ERR_MEMORY,         /* no memory */
     ERR_IO,             /* read, write or open failed; nothing was changed */
     ERR_FULL,           /* disk full or quota; nothing was changed; works again once there is room */
-    ERR_COMMIT_UNKNOWN, /* a flush failed: what was sent may or may not be on disk; only a restart or a read
-                           tells */
+    ERR_COMMIT_UNKNOWN, /* a flush failed or the answer is lost: what was sent may or may not be on disk; only
+                           a restart or a read tells */
     ERR_CORRUPT,        /* the store is damaged or not a store */
     ERR_NEWER,          /* the store was written by a newer doorbuster */
     ERR_LOCKED,         /* another process holds it */
     ERR_ADDRESS,        /* cannot listen or connect there */
     ERR_REFUSED,        /* the other side answered, but not with what is needed */
     ERR_TIMEOUT,
+    ERR_OLDER,       /* the store was written by an older doorbuster and has to be migrated first */
+    ERR_UNAVAILABLE, /* a server that is needed does not answer or lets nobody in; nothing was changed */
+    ERR_CONFLICT,    /* another node changed the same thing at the same time; nothing was changed: try again */
     ERR_COUNT
 };
 
