@@ -14,7 +14,6 @@
 #include "api/metrics.h"
 #include "api/streams.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/utf8.h"
 #include "net/http_query.h"
 
@@ -171,7 +170,9 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
     struct slice key;
     enum result refusal;
     if (!http_header(request, SLICE("idempotency-key"), &key) &&
-        sale_view_refuses(view, thread->app->config.says_sold_out, clock_wall_ms(), &refusal)) {
+        engine_views_are_fresh(thread->app->engine) &&
+        sale_view_refuses(
+            view, thread->app->config.says_sold_out, engine_now_ms(thread->app->engine), &refusal)) {
         request_body_fini(body);
         metrics_count_result(thread->metrics, refusal);
         reply_result(request, refusal, 0);
@@ -252,6 +253,28 @@ static void sales_get(struct http_request *request, void *context)
     reply_json(request, 200, SLICE("Cache-Control: public, max-age=1\r\n"), &body);
 }
 
+/* A GET of a purchase on its way to the store and back. */
+struct face_lookup {
+    struct engine_lookup lookup;
+    struct http_request *request;
+};
+
+static void on_looked_up(struct engine_lookup *lookup)
+{
+    struct http_request *request = CONTAINER_OF(lookup, struct face_lookup, lookup)->request;
+    const struct purchase_lookup *purchase = &lookup->purchase;
+    if (lookup->status == ERR_UNAVAILABLE) {
+        reply_result(request, RESULT_UNAVAILABLE, 1);
+    } else if (lookup->status != ERR_NONE) {
+        reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
+    } else if (purchase->is_found) {
+        reply_purchase(request, purchase->row.id, purchase->row.purchased_ms);
+    } else {
+        request->counted_status = 500; /* as the original counts it: contract, section 2.10 */
+        reply_error(request, 404, SLICE("NOT_FOUND"), SLICE("No purchase found for this user."));
+    }
+}
+
 /* GET /api/v1/purchases?sku=SKU (2.3) */
 static void purchases_get(struct http_request *request, void *context)
 {
@@ -264,18 +287,15 @@ static void purchases_get(struct http_request *request, void *context)
         reply_bad_request(request);
         return;
     }
-    struct purchase_row row;
-    bool is_found;
-    struct error error;
-    if (store_read_purchase(thread->reader, sku, user, &row, &is_found, &error) != ERR_NONE) {
-        log_error("flash-sale", "a purchase could not be looked up: %s", error.message);
+    struct face_lookup *face_lookup = arena_alloc(&request->arena, sizeof *face_lookup);
+    if (face_lookup == NULL) {
         reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));
-    } else if (is_found) {
-        reply_purchase(request, row.id, row.purchased_ms);
-    } else {
-        request->counted_status = 500; /* as the original counts it: contract, section 2.10 */
-        reply_error(request, 404, SLICE("NOT_FOUND"), SLICE("No purchase found for this user."));
+        return;
     }
+    *face_lookup = (struct face_lookup){
+        .lookup = {.purchase = {.sku = sku, .user = user}, .on_done = on_looked_up}, .request = request};
+    if (!engine_port_look_up(thread->port, &face_lookup->lookup))
+        reply_result(request, RESULT_UNAVAILABLE, 1);
 }
 
 /* The one message of a stream for something that is no SKU. */

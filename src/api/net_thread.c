@@ -128,14 +128,16 @@ static enum err make_parts(struct net_thread *thread, struct error *error)
     struct app *app = thread->app;
     struct engine_port_events events = {.wake = on_engine_wake, .on_view = on_view, .context = thread};
     thread->streams = streams_create(&thread->loop, app->config.sse_heartbeat_ms);
-    thread->port = engine_port_open(app->engine, events);
-    if (thread->streams == NULL || thread->port == NULL || !gather_routes(thread))
+    enum err status = engine_port_open(app->engine, events, &thread->port, error);
+    if (status != ERR_NONE)
+        return status;
+    if (thread->streams == NULL || !gather_routes(thread))
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
     thread->metrics = metrics_create(thread->routes, thread->route_count);
     thread->server = thread->metrics == NULL ? NULL : create_server(thread);
     if (thread->server == NULL)
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
-    return store_reader_open(app->store, &thread->reader, error);
+    return ERR_NONE;
 }
 
 enum err net_thread_create(struct app *app, size_t index, struct net_thread **out, struct error *error)
@@ -229,8 +231,6 @@ void net_thread_destroy(struct net_thread *thread)
     ENSURE(status == 0);
     if (thread->port != NULL)
         engine_port_close(thread->port);
-    if (thread->reader != NULL)
-        store_reader_close(thread->reader);
     if (thread->streams != NULL)
         streams_destroy(thread->streams);
     metrics_destroy(thread->metrics);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A net thread: one event loop with its HTTP server, its port to the engine, its reader of the store, its
- * event streams and its counters. struct app is what all of them share. Everything a request needs on its way
+ * A net thread: one event loop with its HTTP server, its port to the engine, its event
+ * streams and its counters. struct app is what all of them share. Everything a request needs on its way
  * is reached from here.
  */
 #ifndef DOORBUSTER_API_NET_THREAD_H
@@ -51,7 +51,6 @@ struct net_thread {
     struct http_route *routes;
     size_t route_count;
     struct engine_port *port;
-    struct store_reader *reader;
     struct streams *streams;
     struct metrics *metrics;
     /* Left by other threads, under `lock`. */

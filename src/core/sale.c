@@ -32,7 +32,7 @@ bool sale_tick(struct world *world, int64_t now_ms)
     world->next_edge_ms = INT64_MAX;
     LIST_FOR_EACH (node, &world->products) {
         struct product *product = CONTAINER_OF(node, struct product, node);
-        if (edge_of(&product->values) <= now_ms) {
+        if (edge_of(&product->values) <= now_ms && world_is_certain(world, product)) {
             bool is_start = product->values.state == SALE_UPCOMING;
             if (!set_state(world, product, is_start ? SALE_ACTIVE : SALE_ENDED,
                     is_start ? END_NONE : END_TIME_EXPIRED, now_ms)) {

@@ -11,8 +11,9 @@
 
 /*
  * Moves every sale whose time has come by one state, so that a sale that lies wholly in the past becomes
- * ACTIVE with one call and ENDED with the next. Calls whose time has not come cost nothing
- * (world->next_edge_ms). False when memory is out: the batch must be rolled back.
+ * ACTIVE with one call and ENDED with the next. In a shared world only those that are certain move. Calls
+ * whose time has not come cost nothing (world->next_edge_ms). False when memory is out: the batch must be
+ * rolled back.
  */
 bool sale_tick(struct world *world, int64_t now_ms);
 

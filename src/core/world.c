@@ -81,6 +81,8 @@ static void buyers_free(struct map *buyers)
 
 static void product_free(struct product *product)
 {
+    list_remove(&product->held_node);
+    list_remove(&product->refreshed_node);
     buyers_free(&product->buyers);
     slice_free(product->sku);
     slice_free(product->values.name);
@@ -98,6 +100,8 @@ static struct product *product_new(
     product->values.name = (struct slice){0};
     map_init(&product->buyers);
     list_init(&product->node);
+    list_init(&product->held_node);
+    list_init(&product->refreshed_node);
     if (!slice_dup(sku, &product->sku) || !slice_dup(values->name, &product->values.name)) {
         product_free(product);
         return NULL;
@@ -148,6 +152,11 @@ struct key_record *world_key(const struct world *world, struct slice scope, stru
     return map_get(&world->keys_by_name, map_hash(&world->hash_key, key), key_has_name, &name);
 }
 
+bool world_is_certain(const struct world *world, const struct product *product)
+{
+    return !world->is_shared || product->held_batch == world->batch;
+}
+
 /* --- the list of changes --- */
 
 /* Room for one more change; the caller fills it with everything else already done or sure to succeed. */
@@ -195,6 +204,7 @@ static void note_edge(struct world *world, const struct product_values *values)
 
 struct product *world_add_product(struct world *world, struct slice sku, const struct product_values *values)
 {
+    ENSURE(world->next_product_id < world->product_id_end);
     struct product *product =
         changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values) : NULL;
     if (product == NULL)
@@ -206,6 +216,7 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
     world->next_product_id++;
     list_append(&world->products, &product->node);
     product->touched_batch = world->batch;
+    product->held_batch = world->batch;
     changes_append(world, CHANGE_PRODUCT_ADDED, product);
     note_edge(world, values);
     return product;
@@ -290,6 +301,7 @@ bool world_add_purchase(
     struct world *world, struct product *product, struct slice user, int64_t now_ms, int64_t *purchase_id)
 {
     ENSURE(product->values.stock > 0);
+    ENSURE(world->next_purchase_id < world->purchase_id_end);
     struct buyer *buyer = changes_make_room(world, 2) ? buyer_take(world, product, user) : NULL;
     if (buyer == NULL)
         return false;
@@ -492,16 +504,21 @@ void world_init(struct world *world, const struct map_key *hash_key)
         .next_product_id = 1,
         .next_purchase_id = 1,
         .next_key_id = 1,
+        .product_id_end = INT64_MAX,
+        .purchase_id_end = INT64_MAX,
     };
     map_init(&world->products_by_sku);
     map_init(&world->keys_by_name);
     list_init(&world->products);
     list_init(&world->keys);
+    list_init(&world->held);
+    list_init(&world->refreshed);
 }
 
 void world_fini(struct world *world)
 {
     world_rollback(world);
+    world_accept_refreshed(world);
     size_t cursor = 0;
     void *value;
     while ((value = map_next(&world->products_by_sku, &cursor)) != NULL)
@@ -551,4 +568,139 @@ bool world_load_key(struct world *world, const struct key_record *record)
     copy->number = record->number;
     copy->time_ms = record->time_ms;
     return key_put(world, copy);
+}
+
+/* --- what a shared store brings in --- */
+
+static void keys_unload(struct world *world)
+{
+    struct list *node;
+    while ((node = list_first(&world->keys)) != NULL) {
+        struct key_record *record = CONTAINER_OF(node, struct key_record, node);
+        key_take_out(world, record);
+        free(record);
+    }
+}
+
+void world_unload(struct world *world)
+{
+    ENSURE(world->is_shared && world->change_count == 0);
+    struct list *node;
+    while ((node = list_first(&world->held)) != NULL) {
+        struct product *product = CONTAINER_OF(node, struct product, held_node);
+        list_remove(node);
+        buyers_free(&product->buyers);
+        map_init(&product->buyers);
+    }
+    keys_unload(world);
+}
+
+/* At the end of the list, once. */
+static void note_refreshed(struct world *world, struct product *product)
+{
+    list_remove(&product->refreshed_node);
+    list_append(&world->refreshed, &product->refreshed_node);
+}
+
+void world_forget_product(struct world *world, struct product *product)
+{
+    ENSURE(world->is_shared && world->change_count == 0);
+    bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
+    ENSURE(was_in);
+    list_remove(&product->node);
+    product->is_removed = true;
+    note_refreshed(world, product);
+}
+
+static bool values_eq(const struct product_values *a, const struct product_values *b)
+{
+    return slice_eq(a->name, b->name) && a->initial_stock == b->initial_stock && a->stock == b->stock &&
+           a->price_minor == b->price_minor && a->per_user_limit == b->per_user_limit &&
+           a->start_ms == b->start_ms && a->end_ms == b->end_ms && a->state == b->state &&
+           a->end_reason == b->end_reason && a->created_ms == b->created_ms && a->updated_ms == b->updated_ms;
+}
+
+/* Values that differ are put in the place of those that are known. */
+static bool take_values(struct world *world, struct product *product, const struct product_values *values)
+{
+    struct slice name = product->values.name;
+    if (!slice_eq(values->name, name)) {
+        if (!slice_dup(values->name, &name))
+            return false;
+        slice_free(product->values.name);
+    }
+    product->values = *values;
+    product->values.name = name;
+    note_edge(world, values);
+    note_refreshed(world, product);
+    return true;
+}
+
+struct product *world_refresh_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values)
+{
+    ENSURE(world->is_shared && world->change_count == 0);
+    struct product *product = world_product(world, sku);
+    if (product != NULL && product->id != id) { /* removed, and made again under its name */
+        world_forget_product(world, product);
+        product = NULL;
+    }
+    if (product == NULL) {
+        product = world_load_product(world, id, sku, values);
+        if (product == NULL)
+            return NULL;
+        note_refreshed(world, product);
+    } else if (!values_eq(&product->values, values) && !take_values(world, product, values)) {
+        return NULL;
+    }
+    product->refresh_number = world->refresh_number;
+    return product;
+}
+
+struct product *world_hold_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values)
+{
+    struct product *product = world_refresh_product(world, id, sku, values);
+    if (product == NULL)
+        return NULL;
+    product->held_batch = world->batch;
+    list_remove(&product->held_node);
+    list_append(&world->held, &product->held_node);
+    return product;
+}
+
+void world_refresh_begin(struct world *world)
+{
+    world->refresh_number++;
+}
+
+void world_refresh_end(struct world *world)
+{
+    struct list *node = world->products.next;
+    while (node != &world->products) {
+        struct product *product = CONTAINER_OF(node, struct product, node);
+        node = node->next;
+        if (product->refresh_number != world->refresh_number)
+            world_forget_product(world, product);
+    }
+}
+
+bool world_load_buyer(struct world *world, struct product *product, struct slice user, int64_t count)
+{
+    struct buyer *buyer = buyer_take(world, product, user);
+    if (buyer == NULL)
+        return false;
+    buyer->count = count;
+    return true;
+}
+
+void world_accept_refreshed(struct world *world)
+{
+    struct list *node;
+    while ((node = list_first(&world->refreshed)) != NULL) {
+        struct product *product = CONTAINER_OF(node, struct product, refreshed_node);
+        list_remove(node);
+        if (product->is_removed)
+            product_free(product);
+    }
 }

@@ -8,8 +8,10 @@
  * forgets it; when the commit fails world_rollback takes everything back, last change first. Nothing that a
  * change refers to is freed before one of the two.
  *
- * With the embedded store the world is complete. With a store that several nodes share it holds what the
- * store loaded for the batch; the rules cannot tell the difference.
+ * With the embedded store the world is complete. With a store that several nodes share (is_shared) products
+ * stay in it as they were last seen, for pictures; only what the store has loaded for the batch and holds
+ * locked is certain, and buyers and stored answers are there for one batch only. Commands touch nothing else,
+ * so most rules cannot tell the difference; what walks over all products asks world_is_certain.
  */
 #ifndef DOORBUSTER_CORE_WORLD_H
 #define DOORBUSTER_CORE_WORLD_H
@@ -59,10 +61,14 @@ struct product {
     struct map buyers;         /* struct buyer by user */
     int64_t purchase_id_first; /* all its purchases have ids in first..last; 0 and 0: none yet */
     int64_t purchase_id_last;
-    struct list node;         /* on world.products or off every list once removed */
-    uint64_t touched_batch;   /* world.batch in which a pre-image was last kept */
-    uint64_t published_batch; /* the engine: world.batch in which a picture of it was last sent out */
-    bool is_removed;          /* waits for the end of the batch */
+    struct list node;           /* on world.products or off every list once removed */
+    struct list held_node;      /* on world.held, or off it */
+    struct list refreshed_node; /* on world.refreshed, or off it */
+    uint64_t held_batch;        /* shared: world.batch for which the store has locked its row */
+    uint64_t refresh_number;    /* shared: world.refresh_number in which it was last seen in the store */
+    uint64_t touched_batch;     /* world.batch in which a pre-image was last kept */
+    uint64_t published_batch;   /* the engine: world.batch in which a picture of it was last sent out */
+    bool is_removed;            /* waits for the end of the batch */
 };
 
 /* A stored answer (command.h, struct idempotency and struct outcome). */
@@ -127,6 +133,13 @@ struct world {
     int64_t next_product_id;
     int64_t next_purchase_id;
     int64_t next_key_id;
+    /* Beyond the last one that may be given out: a shared store reserves them in blocks; else INT64_MAX. */
+    int64_t product_id_end;
+    int64_t purchase_id_end;
+    bool is_shared;          /* other nodes change the store too; set once, before anything is loaded */
+    struct list held;        /* shared: products whose rows are locked for the batch */
+    struct list refreshed;   /* shared: products that a load has changed or removed, not published yet */
+    uint64_t refresh_number; /* shared: of world_refresh_begin */
     struct change *changes;
     size_t change_count;
     size_t change_size;
@@ -143,6 +156,8 @@ void world_fini(struct world *world);
 struct product *world_product(const struct world *world, struct slice sku);
 struct buyer *world_buyer(const struct world *world, const struct product *product, struct slice user);
 struct key_record *world_key(const struct world *world, struct slice scope, struct slice key);
+/* Is the product as it is in the store, and will it stay so until the end of the batch? */
+bool world_is_certain(const struct world *world, const struct product *product);
 
 /*
  * --- what rules change
@@ -191,5 +206,38 @@ bool world_load_purchase(
 
 /* A stored answer, in order of id. The slices of `record` are copied. False when memory is out. */
 bool world_load_key(struct world *world, const struct key_record *record);
+
+/*
+ * --- what a shared store brings in, with no changes under way; none of it is recorded as a change ---
+ *
+ * A load for a batch: world_unload, then what the commands name: world_hold_product or world_forget_product
+ * for each product, world_load_buyer, world_load_key. What differs from what was known lands on
+ * world->refreshed, for the engine to publish.
+ */
+
+/* Forgets what earlier batches brought in and no lock holds any more: buyers, stored answers, held products.
+ */
+void world_unload(struct world *world);
+
+/* A product as it is now, its row locked until the batch ends. NULL when memory is out. */
+struct product *world_hold_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values);
+
+/* A product as it was a moment ago, for pictures. NULL when memory is out. */
+struct product *world_refresh_product(
+    struct world *world, int64_t id, struct slice sku, const struct product_values *values);
+
+/* The store has no such product any more. */
+void world_forget_product(struct world *world, struct product *product);
+
+/* Around the refreshing of all products there are: those that do not come are forgotten. */
+void world_refresh_begin(struct world *world);
+void world_refresh_end(struct world *world);
+
+/* How many units the user has bought of a held product. False when memory is out. */
+bool world_load_buyer(struct world *world, struct product *product, struct slice user, int64_t count);
+
+/* What is on world->refreshed has been published: empties it and frees the products that are gone. */
+void world_accept_refreshed(struct world *world);
 
 #endif

@@ -4,7 +4,8 @@
  *
  * Why an answer is never early: answers leave in deliver(), which run_batch() calls after the store has said
  * ERR_NONE, or with every outcome turned to UNAVAILABLE or OUTCOME_UNKNOWN. A batch that changed nothing
- * needs no commit: what its answers rest on was committed by batches before it.
+ * needs no commit: what its answers rest on was committed by batches before it, or by other nodes before the
+ * load.
  */
 #include "engine/engine.h"
 
@@ -20,6 +21,10 @@ enum {
     NS_PER_MS = 1000000,
     NS_PER_S = 1000000000,
     PROBE_INTERVAL_MS = 250, /* while the store fails, or memory is out */
+    TICK_INTERVAL_MS =
+        20, /* shared store: what is due may be another node's, so it is not tried all the time */
+    TIDY_INTERVAL_MS = 5000, /* shared store: what is due without our knowing is looked for so often */
+    DECISIONS_MAX = 5,       /* of a batch, when other nodes are quicker each time */
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
 };
 
@@ -98,17 +103,17 @@ static void set_last_error(struct engine *engine, const struct error *error)
     pthread_mutex_unlock(&engine->last_error_lock);
 }
 
-/* Only opening the store again tells what is in it. */
-static bool is_fatal(enum err status)
+/* Only opening the store again tells what is in it. A shared store is asked anew with each batch anyway. */
+static bool is_fatal(const struct engine *engine, enum err status)
 {
-    return status == ERR_COMMIT_UNKNOWN || status == ERR_CORRUPT;
+    return !engine->store->is_shared && (status == ERR_COMMIT_UNKNOWN || status == ERR_CORRUPT);
 }
 
 static void note_failure(struct engine *engine, const struct error *error)
 {
     set_last_error(engine, error);
     atomic_fetch_add_explicit(&engine->figures.commits_failed_total, 1, memory_order_relaxed);
-    if (is_fatal(error->code)) {
+    if (is_fatal(engine, error->code)) {
         log_error("engine",
             "%s; nothing more is accepted, because what is on disk is not known: restart the server",
             error->message);
@@ -132,12 +137,25 @@ static void probe_store(struct engine *engine)
     if (status == ERR_NONE) {
         log_info("engine", "the store works again");
         move_to(engine, ENGINE_SERVING);
-    } else if (is_fatal(status)) {
+    } else if (is_fatal(engine, status)) {
         note_failure(engine, &error);
     } else {
         /* It may have changed: first a write failed, now there is too little room. */
         set_last_error(engine, &error);
     }
+}
+
+/* --- time --- */
+
+int64_t engine_now_ms(const struct engine *engine)
+{
+    return clock_wall_ms() + atomic_load_explicit(&engine->store->clock_ahead_ms, memory_order_relaxed);
+}
+
+bool engine_views_are_fresh(const struct engine *engine)
+{
+    return !engine->store->is_shared ||
+           clock_mono_ns() < atomic_load_explicit(&engine->views_fresh_until_ns, memory_order_relaxed);
 }
 
 /* --- publishing --- */
@@ -151,18 +169,40 @@ static void publish_product(struct engine *engine, const struct product *product
     sale_view_put(view);
 }
 
+/* A removed product does not hide one that has taken its name. */
+static void publish_once(struct engine *engine, struct product *product)
+{
+    const struct world *world = &engine->world;
+    if (product->published_batch == world->batch)
+        return;
+    product->published_batch = world->batch;
+    if (!product->is_removed || world_product(world, product->sku) == NULL)
+        publish_product(engine, product);
+}
+
+/* What other nodes have done, as the last load found it. */
+static void publish_refreshed(struct engine *engine)
+{
+    struct world *world = &engine->world;
+    const struct store *store = engine->store;
+    if (!store->is_shared)
+        return;
+    LIST_FOR_EACH (node, &world->refreshed)
+        publish_once(engine, CONTAINER_OF(node, struct product, refreshed_node));
+    world_accept_refreshed(world);
+    atomic_store_explicit(&engine->views_fresh_until_ns,
+        store->confirmed_ns + engine->config.staleness_max_ms * NS_PER_MS, memory_order_relaxed);
+    atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
+}
+
 /* A product that changed several times is published once, where it changed last: pictures show the end of the
  * batch. */
 static void publish_changes(struct engine *engine)
 {
     const struct world *world = &engine->world;
     for (size_t i = world->change_count; i-- > 0;) {
-        struct product *product = world->changes[i].product;
-        if (product == NULL || product->published_batch == world->batch)
-            continue;
-        product->published_batch = world->batch;
-        if (!product->is_removed || world_product(world, product->sku) == NULL)
-            publish_product(engine, product);
+        if (world->changes[i].product != NULL)
+            publish_once(engine, world->changes[i].product);
     }
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
 }
@@ -200,28 +240,37 @@ static void measure_commit(struct engine *engine, int64_t duration_ns)
     average_in(&engine->commit_ns, duration_ns);
 }
 
-/* Writes what was decided. OK: it is on disk. UNAVAILABLE: the world and the store are as before the batch.
- * OUTCOME_UNKNOWN: the world is as before the batch, the store perhaps not. */
-static enum result commit(struct engine *engine)
+/*
+ * Writes what was decided. ERR_NONE: it is on disk, and published. ERR_COMMIT_UNKNOWN: the world is as before
+ * the batch, the store perhaps not. Else: both are as before the batch; with ERR_CONFLICT another node was
+ * quicker.
+ */
+static enum err commit(struct engine *engine)
 {
-    if (engine->world.change_count == 0)
-        return RESULT_OK;
     struct error error;
+    if (engine->world.change_count == 0) {
+        store_abandon(engine->store);
+        publish_refreshed(engine);
+        return ERR_NONE;
+    }
     int64_t began_ns = clock_mono_ns();
     if (store_commit(engine->store, &engine->world, &error) != ERR_NONE) {
         world_rollback(&engine->world);
-        note_failure(engine, &error);
-        return error.code == ERR_COMMIT_UNKNOWN ? RESULT_OUTCOME_UNKNOWN : RESULT_UNAVAILABLE;
+        if (error.code != ERR_CONFLICT)
+            note_failure(engine, &error);
+        return error.code;
     }
     measure_commit(engine, clock_mono_ns() - began_ns);
     publish_changes(engine);
+    publish_refreshed(engine);
     world_accept(&engine->world);
-    return RESULT_OK;
+    return ERR_NONE;
 }
 
 static void note_no_memory(struct engine *engine)
 {
     world_rollback(&engine->world);
+    store_abandon(engine->store);
     log_error("engine",
         "out of memory while deciding a batch; the whole batch was refused and nothing was changed");
 }
@@ -243,53 +292,75 @@ static void drop_late(struct engine *engine, struct call_list *calls, struct cal
     *calls = kept;
 }
 
-static bool decide_all(struct engine *engine, const struct call_list *calls)
+static enum err decide_all(struct engine *engine, const struct call_list *calls)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = engine_now_ms(engine);
     for (struct engine_call *call = calls->first; call != NULL; call = call->next) {
         if (!rules_decide(&engine->config.rules, &engine->world, &call->command, now_ms)) {
             note_no_memory(engine);
-            return false;
+            return ERR_MEMORY;
         }
     }
-    return true;
+    return ERR_NONE;
 }
 
-static bool load_all(struct engine *engine, const struct call_list *calls)
+static enum err load_all(struct engine *engine, const struct call_list *calls)
 {
     size_t count = 0;
     for (struct engine_call *call = calls->first; call != NULL; call = call->next)
         engine->commands[count++] = &call->command;
     struct error error;
-    if (store_load(engine->store, &engine->world, engine->commands, count, &error) == ERR_NONE)
-        return true;
-    note_failure(engine, &error);
-    return false;
+    enum err status = store_load(engine->store, &engine->world, engine->commands, count, &error);
+    if (status != ERR_NONE && status != ERR_CONFLICT)
+        note_failure(engine, &error);
+    return status;
 }
 
-/* Decides and writes a batch of at least one call; what commit returns. */
-static enum result decide_and_write(struct engine *engine, const struct call_list *calls, int64_t began_ns)
+/* Loads, decides and writes a batch of at least one call; what commit returns. */
+static enum err decide_and_write(struct engine *engine, const struct call_list *calls)
 {
-    bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
+    int64_t began_ns = clock_mono_ns();
     world_begin(&engine->world);
-    if (!is_open || !load_all(engine, calls) || !decide_all(engine, calls))
-        return RESULT_UNAVAILABLE;
+    enum err status = load_all(engine, calls);
+    if (status == ERR_NONE)
+        status = decide_all(engine, calls);
     int64_t decided_ns = clock_mono_ns();
-    enum result result = commit(engine);
-    if (result != RESULT_OK)
-        return result;
+    if (status == ERR_NONE)
+        status = commit(engine);
+    if (status != ERR_NONE)
+        return status;
     atomic_fetch_add_explicit(&engine->figures.commands_total, calls->count, memory_order_relaxed);
     average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)calls->count);
-    return RESULT_OK;
+    return ERR_NONE;
+}
+
+/* As often as it takes to be quicker than other nodes, within reason. */
+static enum result serve_batch(struct engine *engine, const struct call_list *calls)
+{
+    enum err status = ERR_CONFLICT;
+    bool is_open = engine_state(engine) == ENGINE_SERVING || engine_state(engine) == ENGINE_STOPPING;
+    if (!is_open)
+        return RESULT_UNAVAILABLE;
+    for (int i = 0; i < DECISIONS_MAX && status == ERR_CONFLICT; i++) {
+        if (i > 0)
+            atomic_fetch_add_explicit(&engine->figures.conflicts_total, 1, memory_order_relaxed);
+        status = decide_and_write(engine, calls);
+    }
+    if (status == ERR_CONFLICT)
+        log_warn("engine",
+            "other nodes changed the same things %d times in a row; a batch of %zu was refused",
+            DECISIONS_MAX, calls->count);
+    return status == ERR_NONE             ? RESULT_OK
+           : status == ERR_COMMIT_UNKNOWN ? RESULT_OUTCOME_UNKNOWN
+                                          : RESULT_UNAVAILABLE;
 }
 
 static void run_batch(struct engine *engine, struct call_list *calls)
 {
-    int64_t began_ns = clock_mono_ns();
-    atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
+    atomic_store_explicit(&engine->batch_began_ns, clock_mono_ns(), memory_order_relaxed);
     struct call_list late = {0};
     drop_late(engine, calls, &late);
-    enum result result = calls->count == 0 ? RESULT_OK : decide_and_write(engine, calls, began_ns);
+    enum result result = calls->count == 0 ? RESULT_OK : serve_batch(engine, calls);
     if (result != RESULT_OK)
         refuse_all(engine, calls, result);
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
@@ -297,25 +368,81 @@ static void run_batch(struct engine *engine, struct call_list *calls)
     deliver(engine, calls);
 }
 
+/* Brings what other nodes have changed to the ports, when no batch has done it. */
+static void refresh(struct engine *engine)
+{
+    struct call_list nobody = {0};
+    struct error error;
+    if (!atomic_exchange(&engine->is_refresh_due, false) || engine_state(engine) == ENGINE_FAILING)
+        return;
+    world_begin(&engine->world);
+    if (store_load(engine->store, &engine->world, NULL, 0, &error) != ERR_NONE) {
+        note_failure(engine, &error);
+        return;
+    }
+    publish_refreshed(engine);
+    deliver(engine, &nobody);
+}
+
+/* On a thread of the store's. */
+static void on_store_change(void *context)
+{
+    struct engine *engine = context;
+    atomic_store(&engine->is_refresh_due, true);
+    line_poke(&engine->line);
+}
+
+static enum err decide_tick(struct engine *engine, int64_t now_ms)
+{
+    const struct rules *rules = &engine->config.rules;
+    struct due due = {.edge_ms = now_ms,
+        .key_ms = now_ms - rules->idempotency_ttl_ms,
+        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX};
+    struct error error;
+    world_begin(&engine->world);
+    enum err status = store_load_due(engine->store, &engine->world, &due, &error);
+    if (status != ERR_NONE) {
+        note_failure(engine, &error);
+        return status;
+    }
+    if (rules_tick(rules, &engine->world, now_ms))
+        return ERR_NONE;
+    note_no_memory(engine);
+    return ERR_MEMORY;
+}
+
+static bool tick_is_due(const struct engine *engine, int64_t now_ms)
+{
+    int64_t now_ns = clock_mono_ns();
+    if (engine_state(engine) != ENGINE_SERVING || now_ns < engine->tick_at_ns)
+        return false;
+    return rules_next_tick_ms(&engine->config.rules, &engine->world) <= now_ms ||
+           now_ns >= engine->tidy_at_ns;
+}
+
 /*
  * What time alone does, in a transaction of its own, so that each step of a sale is published. One step a
- * turn: what is left over is due at once in the next turn, and the line does not wait behind it.
+ * turn: what is left over is due at once in the next turn, and the line does not wait behind it. With a
+ * shared store a sale that is due may be another node's business, which shows with its notification.
  */
 static void run_tick(struct engine *engine)
 {
     struct call_list nobody = {0};
-    const struct rules *rules = &engine->config.rules;
-    int64_t now_ms = clock_wall_ms();
-    if (engine_state(engine) != ENGINE_SERVING || rules_next_tick_ms(rules, &engine->world) > now_ms ||
-        clock_mono_ns() < engine->tick_at_ns)
+    int64_t now_ms = engine_now_ms(engine);
+    if (!tick_is_due(engine, now_ms))
         return;
-    atomic_store_explicit(&engine->batch_began_ns, clock_mono_ns(), memory_order_relaxed);
-    world_begin(&engine->world);
-    if (!rules_tick(rules, &engine->world, now_ms)) {
-        note_no_memory(engine);
-        engine->tick_at_ns = clock_mono_ns() + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
-    } else if (commit(engine) == RESULT_OK) {
+    int64_t began_ns = clock_mono_ns();
+    atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
+    enum err status = decide_tick(engine, now_ms);
+    if (status == ERR_NONE)
+        status = commit(engine);
+    if (status == ERR_NONE)
         deliver(engine, &nobody);
+    if (status == ERR_MEMORY)
+        engine->tick_at_ns = began_ns + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
+    if (engine->store->is_shared) {
+        engine->tick_at_ns = began_ns + (int64_t)TICK_INTERVAL_MS * NS_PER_MS;
+        engine->tidy_at_ns = began_ns + (int64_t)TIDY_INTERVAL_MS * NS_PER_MS;
     }
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
 }
@@ -329,7 +456,7 @@ static int64_t wake_at_ns(const struct engine *engine)
     if (engine_state(engine) != ENGINE_SERVING)
         return INT64_MAX;
     int64_t next_ms = rules_next_tick_ms(&engine->config.rules, &engine->world);
-    int64_t wait_ms = next_ms == INT64_MAX ? INT64_MAX : next_ms - clock_wall_ms();
+    int64_t wait_ms = next_ms == INT64_MAX ? INT64_MAX : next_ms - engine_now_ms(engine);
     /* The wall clock may be set meanwhile: look again at least once a second. */
     if (wait_ms > 1000)
         wait_ms = 1000;
@@ -347,6 +474,7 @@ static void *engine_main(void *argument)
         run_tick(engine);
         if (calls.count > 0)
             run_batch(engine, &calls);
+        refresh(engine);
     }
     return NULL;
 }
@@ -364,6 +492,8 @@ enum err engine_create(
     struct map_key hash_key;
     randombytes_buf(&hash_key, sizeof hash_key);
     world_init(&engine->world, &hash_key);
+    engine->world.is_shared = store->is_shared;
+    engine->tidy_at_ns = store->is_shared ? clock_mono_ns() : INT64_MAX;
     line_init(&engine->line, config->line_depth_max);
     pthread_mutex_init(&engine->last_error_lock, NULL);
     engine->commands = calloc(config->line_depth_max, sizeof(const struct command *));
@@ -372,6 +502,8 @@ enum err engine_create(
             ? error_set(error, ERR_MEMORY, "no memory for a line of %zu commands; lower --line-depth-max",
                   config->line_depth_max)
             : store_load(store, &engine->world, NULL, 0, error);
+    if (status == ERR_NONE && store->is_shared)
+        status = lookups_create(store, &engine->lookups, error);
     if (status != ERR_NONE) {
         engine_destroy(engine);
         return status;
@@ -385,6 +517,10 @@ enum err engine_start(struct engine *engine, struct error *error)
     LIST_FOR_EACH (node, &engine->world.products)
         publish_product(engine, CONTAINER_OF(node, struct product, node));
     atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
+    world_accept_refreshed(&engine->world);
+    enum err status = store_watch(engine->store, on_store_change, engine, error);
+    if (status != ERR_NONE)
+        return status;
     engine->is_started = true;
     if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
         engine->is_started = false;
@@ -401,12 +537,16 @@ void engine_stop(struct engine *engine)
     move_to(engine, ENGINE_STOPPING);
     line_close(&engine->line);
     pthread_join(engine->thread, NULL);
+    if (engine->lookups != NULL)
+        lookups_stop(engine->lookups);
     engine->is_started = false;
 }
 
 void engine_destroy(struct engine *engine)
 {
     ENSURE(!engine->is_started && engine->ports == NULL);
+    if (engine->lookups != NULL)
+        lookups_destroy(engine->lookups);
     world_fini(&engine->world);
     line_fini(&engine->line);
     pthread_mutex_destroy(&engine->last_error_lock);
@@ -422,6 +562,7 @@ void engine_stats(const struct engine *engine, struct engine_stats *stats)
         .commands_total = atomic_load_explicit(&figures->commands_total, memory_order_relaxed),
         .batches_total = atomic_load_explicit(&figures->batches_total, memory_order_relaxed),
         .commits_failed_total = atomic_load_explicit(&figures->commits_failed_total, memory_order_relaxed),
+        .conflicts_total = atomic_load_explicit(&figures->conflicts_total, memory_order_relaxed),
         .refused_full_total = atomic_load_explicit(&figures->refused_full_total, memory_order_relaxed),
         .refused_late_total = atomic_load_explicit(&figures->refused_late_total, memory_order_relaxed),
         .refused_state_total = atomic_load_explicit(&figures->refused_state_total, memory_order_relaxed),

@@ -13,6 +13,10 @@
  * full) the whole batch is answered UNAVAILABLE, and the engine refuses at the door and tries the store until
  * it works again. If the outcome is unknown (a flush failed) the batch is answered OUTCOME_UNKNOWN, and the
  * engine halts for good: only a restart can tell what is on disk. Reads go on in both cases.
+ *
+ * With a store that several nodes share, every batch begins by loading and locking what it touches, so an
+ * unknown outcome needs no halt: the next load tells. A commit that met another node's is decided again.
+ * Pictures follow what other nodes do, and are good for refusals only as long as engine_views_are_fresh.
  */
 #ifndef DOORBUSTER_ENGINE_ENGINE_H
 #define DOORBUSTER_ENGINE_ENGINE_H
@@ -27,13 +31,14 @@ struct engine_port;
 
 struct engine_config {
     struct rules rules;
-    size_t line_depth_max; /* commands waiting; also the largest batch */
+    size_t line_depth_max;    /* commands waiting; also the largest batch */
+    int64_t staleness_max_ms; /* shared store: age up to which a picture may refuse */
 };
 
 enum engine_state {
     ENGINE_SERVING,
     ENGINE_FAILING,  /* the store cannot be written now; comes back by itself */
-    ENGINE_HALTED,   /* a commit's outcome is unknown or the store is damaged; needs a restart */
+    ENGINE_HALTED,   /* a commit's outcome is unknown for good, or the store is damaged; needs a restart */
     ENGINE_STOPPING, /* finishes what it has accepted */
 };
 
@@ -72,6 +77,13 @@ void engine_destroy(struct engine *engine);
 /* Any thread. */
 enum engine_state engine_state(const struct engine *engine);
 
+/* The time that rules go by: the same on all nodes of a shared store, up to a round trip. Any thread. */
+int64_t engine_now_ms(const struct engine *engine);
+
+/* May a picture refuse? Always, unless the store is shared and has not been heard of for too long. Any
+ * thread. */
+bool engine_views_are_fresh(const struct engine *engine);
+
 /* What went wrong last, while FAILING or HALTED: copies a sentence. Any thread. */
 void engine_last_error(struct engine *engine, struct error *error);
 
@@ -87,8 +99,12 @@ struct engine_port_events {
     void *context;
 };
 
-/* Before engine_start. NULL when memory is out. Everything below is for the one thread that uses the port. */
-struct engine_port *engine_port_open(struct engine *engine, struct engine_port_events events);
+/*
+ * Before engine_start. ERR_MEMORY, or what the store says when it cannot be read. Everything below is for the
+ * one thread that uses the port.
+ */
+MUST_CHECK enum err engine_port_open(
+    struct engine *engine, struct engine_port_events events, struct engine_port **port, struct error *error);
 
 /* Nothing may be under way, and the engine's thread must not run. */
 void engine_port_close(struct engine_port *port);
@@ -109,6 +125,24 @@ void engine_port_receive(struct engine_port *port);
 /* The latest picture of that product, or NULL; borrowed until control goes back to the loop. */
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku);
 
+/*
+ * A question about a purchase, for the store rather than the world. The caller's memory; the engine's from
+ * engine_port_look_up to on_done.
+ */
+struct engine_lookup {
+    struct purchase_lookup purchase;
+    enum err status; /* ERR_NONE: the answer is in `purchase` */
+    void (*on_done)(struct engine_lookup *lookup);
+    struct engine_lookup *next; /* the engine's */
+    struct engine_port *port;   /* the engine's */
+};
+
+/*
+ * Asks the store; on_done is called on the port's thread, before this returns when the store is embedded,
+ * else from engine_port_receive. False: too many questions wait, and on_done will not be called.
+ */
+MUST_CHECK bool engine_port_look_up(struct engine_port *port, struct engine_lookup *lookup);
+
 /* --- figures --- */
 
 enum { ENGINE_COMMIT_BUCKET_COUNT = 10 };
@@ -120,9 +154,10 @@ struct engine_stats {
     uint64_t commands_total; /* decided */
     uint64_t batches_total;  /* committed */
     uint64_t commits_failed_total;
-    uint64_t refused_full_total;                                    /* at the door: the line was full */
-    uint64_t refused_late_total;                                    /* the deadline could not be kept */
-    uint64_t refused_state_total;                                   /* the engine was not serving */
+    uint64_t conflicts_total;     /* batches decided again, because another node was quicker */
+    uint64_t refused_full_total;  /* at the door: the line was full */
+    uint64_t refused_late_total;  /* the deadline could not be kept */
+    uint64_t refused_state_total; /* the engine was not serving */
     uint64_t commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT + 1]; /* not cumulative */
     uint64_t commit_ns_total;
     size_t line_depth;        /* now */

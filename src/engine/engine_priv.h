@@ -10,6 +10,8 @@
 struct mailbox {
     pthread_mutex_t lock;
     struct call_list answered;
+    struct engine_lookup *looked_up; /* in order; the last is looked_up_last */
+    struct engine_lookup *looked_up_last;
     struct sale_view **views; /* in order of making; the port takes over the references */
     size_t view_count;
     size_t view_size;
@@ -25,9 +27,10 @@ struct view_event {
 struct engine_port {
     struct engine *engine;
     struct engine_port_events events;
-    struct mailbox mailbox;  /* shared with the engine thread */
-    struct call_list pushed; /* not flushed yet */
-    struct map views_by_sku; /* struct sale_view, one reference each */
+    struct mailbox mailbox;      /* shared with the engine thread */
+    struct call_list pushed;     /* not flushed yet */
+    struct store_reader *reader; /* of an embedded store; NULL with a shared one */
+    struct map views_by_sku;     /* struct sale_view, one reference each */
     struct view_event *untold;
     size_t untold_count;
     size_t untold_size;
@@ -41,6 +44,7 @@ struct engine_figures {
     atomic_uint_fast64_t commands_total;
     atomic_uint_fast64_t batches_total;
     atomic_uint_fast64_t commits_failed_total;
+    atomic_uint_fast64_t conflicts_total;
     atomic_uint_fast64_t refused_full_total;
     atomic_uint_fast64_t refused_late_total;
     atomic_uint_fast64_t refused_state_total;
@@ -61,8 +65,12 @@ struct engine {
     atomic_int state;                /* enum engine_state */
     pthread_mutex_t last_error_lock;
     struct error last_error;
-    int64_t probe_at_ns;            /* engine thread: while FAILING, when to try the store again */
-    int64_t tick_at_ns;             /* engine thread: no tick before this, since memory ran out in one */
+    int64_t probe_at_ns;        /* engine thread: while FAILING, when to try the store again */
+    int64_t tick_at_ns;         /* engine thread: no tick before this */
+    int64_t tidy_at_ns;         /* engine thread: with a shared store a tick at the latest by then */
+    atomic_bool is_refresh_due; /* the store has something new */
+    atomic_int_fast64_t views_fresh_until_ns;
+    struct lookups *lookups;        /* questions to a shared store; NULL with an embedded one */
     atomic_int_fast64_t command_ns; /* moving averages behind the expected wait */
     atomic_int_fast64_t commit_ns;
     atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */
@@ -78,5 +86,20 @@ void engine_refuse(const struct engine *engine, struct engine_call *call);
 /* Leaves pictures and answers in the mailbox and wakes the port. Engine thread. */
 void engine_port_post_view(struct engine_port *port, struct sale_view *view);
 void engine_port_post_answers(struct engine_port *port);
+
+/* Leaves an answered question in the mailbox and wakes the port. Any thread but the port's. */
+void engine_port_post_lookup(struct engine_port *port, struct engine_lookup *lookup);
+
+/* --- lookups.c: the thread that asks a shared store what the net threads want to know --- */
+
+/* Opens a reader and starts the thread. */
+MUST_CHECK enum err lookups_create(struct store *store, struct lookups **lookups, struct error *error);
+
+/* Answers what waits and ends the thread; what is pushed from now on is refused. */
+void lookups_stop(struct lookups *lookups);
+void lookups_destroy(struct lookups *lookups);
+
+/* Any thread. False: too many wait. */
+MUST_CHECK bool lookups_push(struct lookups *lookups, struct engine_lookup *lookup);
 
 #endif

@@ -83,7 +83,7 @@ static void wait_until(struct line *line, int64_t until_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
     int status = 0;
-    while (line->waiting.count == 0 && !line->is_closed && status == 0) {
+    while (line->waiting.count == 0 && !line->is_closed && !line->is_poked && status == 0) {
         if (until_ns == INT64_MAX)
             pthread_cond_wait(&line->not_empty, &line->lock);
         else
@@ -95,12 +95,21 @@ bool line_take(struct line *line, int64_t until_ns, struct call_list *calls)
 {
     pthread_mutex_lock(&line->lock);
     wait_until(line, until_ns);
+    line->is_poked = false;
     *calls = line->waiting;
     line->waiting = (struct call_list){0};
     atomic_store_explicit(&line->depth, 0, memory_order_relaxed);
     bool is_over = line->is_closed && calls->count == 0;
     pthread_mutex_unlock(&line->lock);
     return !is_over;
+}
+
+void line_poke(struct line *line)
+{
+    pthread_mutex_lock(&line->lock);
+    line->is_poked = true;
+    pthread_mutex_unlock(&line->lock);
+    pthread_cond_signal(&line->not_empty);
 }
 
 void line_close(struct line *line)

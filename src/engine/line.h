@@ -31,11 +31,12 @@ struct engine_call *call_list_take(struct call_list *list);
 void call_list_splice(struct call_list *list, struct call_list *more);
 
 struct line {
-    pthread_mutex_t lock;     /* guards waiting and is_closed */
+    pthread_mutex_t lock;     /* guards waiting, is_closed and is_poked */
     pthread_cond_t not_empty; /* on CLOCK_MONOTONIC */
     size_t depth_max;         /* calls */
     struct call_list waiting;
     bool is_closed;
+    bool is_poked;
     atomic_size_t depth; /* waiting.count, readable without the lock */
 };
 
@@ -48,10 +49,13 @@ void line_append(struct line *line, struct call_list *calls);
 
 /*
  * Takes everything that waits; waits for it until `until_ns` (clock_mono_ns, INT64_MAX: for ever) when there
- * is nothing. Empty when the time has come. False: the line is closed and empty, nothing will ever come
- * again. Engine thread.
+ * is nothing. Empty when the time has come or somebody pokes. False: the line is closed and empty, nothing
+ * will ever come again. Engine thread.
  */
 bool line_take(struct line *line, int64_t until_ns, struct call_list *calls);
+
+/* Makes line_take return now, or the next time at once, though nothing waits. Any thread. */
+void line_poke(struct line *line);
 
 /* From now on nothing gets in and line_take does not wait. Any thread. */
 void line_close(struct line *line);

@@ -9,23 +9,33 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/log.h"
 #include "engine/engine_priv.h"
 
 enum { ARRAY_SIZE_FIRST = 16 };
 
-struct engine_port *engine_port_open(struct engine *engine, struct engine_port_events events)
+enum err engine_port_open(struct engine *engine, struct engine_port_events events,
+    struct engine_port **port_out, struct error *error)
 {
     ENSURE(!engine->is_started);
     struct engine_port *port = calloc(1, sizeof *port);
     if (port == NULL)
-        return NULL;
+        return error_set(error, ERR_MEMORY, "no memory for a port to the engine");
+    if (!engine->store->is_shared) {
+        enum err status = store_reader_open(engine->store, &port->reader, error);
+        if (status != ERR_NONE) {
+            free(port);
+            return status;
+        }
+    }
     port->engine = engine;
     port->events = events;
     pthread_mutex_init(&port->mailbox.lock, NULL);
     map_init(&port->views_by_sku);
     port->next = engine->ports;
     engine->ports = port;
-    return port;
+    *port_out = port;
+    return ERR_NONE;
 }
 
 static void unlink_port(struct engine *engine, struct engine_port *port)
@@ -40,7 +50,9 @@ void engine_port_close(struct engine_port *port)
 {
     ENSURE(!port->engine->is_started);
     ENSURE(port->pushed.count == 0);
-    ENSURE(port->mailbox.answered.count == 0);
+    ENSURE(port->mailbox.answered.count == 0 && port->mailbox.looked_up == NULL);
+    if (port->reader != NULL)
+        store_reader_close(port->reader);
     unlink_port(port->engine, port);
     for (size_t i = 0; i < port->mailbox.view_count; i++)
         sale_view_put(port->mailbox.views[i]);
@@ -116,7 +128,21 @@ void engine_port_flush(struct engine_port *port)
     }
 }
 
-/* --- from the engine: its thread --- */
+bool engine_port_look_up(struct engine_port *port, struct engine_lookup *lookup)
+{
+    lookup->port = port;
+    lookup->next = NULL;
+    if (port->reader == NULL)
+        return lookups_push(port->engine->lookups, lookup);
+    struct error error;
+    lookup->status = store_read_purchases(port->reader, &lookup->purchase, 1, &error);
+    if (lookup->status != ERR_NONE)
+        log_error("engine", "a purchase could not be looked up: %s", error.message);
+    lookup->on_done(lookup);
+    return true;
+}
+
+/* --- from the engine: its thread, or that of the lookups --- */
 
 static bool make_room(void **array, size_t *size, size_t count_now, size_t item_size)
 {
@@ -151,6 +177,20 @@ void engine_port_post_answers(struct engine_port *port)
     call_list_splice(&port->mailbox.answered, &port->delivery);
     pthread_mutex_unlock(&port->mailbox.lock);
     port->is_wake_due = false;
+    port->events.wake(port->events.context);
+}
+
+void engine_port_post_lookup(struct engine_port *port, struct engine_lookup *lookup)
+{
+    struct mailbox *mailbox = &port->mailbox;
+    lookup->next = NULL;
+    pthread_mutex_lock(&mailbox->lock);
+    if (mailbox->looked_up == NULL)
+        mailbox->looked_up = lookup;
+    else
+        mailbox->looked_up_last->next = lookup;
+    mailbox->looked_up_last = lookup;
+    pthread_mutex_unlock(&mailbox->lock);
     port->events.wake(port->events.context);
 }
 
@@ -204,6 +244,8 @@ void engine_port_receive(struct engine_port *port)
     pthread_mutex_lock(&port->mailbox.lock);
     struct call_list answered = port->mailbox.answered;
     port->mailbox.answered = (struct call_list){0};
+    struct engine_lookup *looked_up = port->mailbox.looked_up;
+    port->mailbox.looked_up = NULL;
     pthread_mutex_unlock(&port->mailbox.lock);
     /* A listener may look at a picture and so bring in more: the count is looked at each time round. */
     for (size_t i = 0; i < port->untold_count; i++)
@@ -212,6 +254,11 @@ void engine_port_receive(struct engine_port *port)
     struct engine_call *call;
     while ((call = call_list_take(&answered)) != NULL)
         call->on_done(call);
+    while (looked_up != NULL) {
+        struct engine_lookup *lookup = looked_up;
+        looked_up = lookup->next;
+        lookup->on_done(lookup);
+    }
 }
 
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku)

@@ -164,6 +164,13 @@ static enum err fail_after(enum fault fault, enum err err, struct error *error)
 
 /* --- the operations --- */
 
+/* What the inner store knows about others is passed on. */
+static void take_over(struct fault_store *store)
+{
+    store->base.confirmed_ns = store->inner->confirmed_ns;
+    atomic_store(&store->base.clock_ahead_ms, atomic_load(&store->inner->clock_ahead_ms));
+}
+
 static enum err fault_load(struct store *base, struct world *world, const struct command *const *commands,
     size_t count, struct error *error)
 {
@@ -172,7 +179,29 @@ static enum err fault_load(struct store *base, struct world *world, const struct
     enum err err;
     if (fails_before(fault, &err, error))
         return err;
-    return fail_after(fault, store_load(store->inner, world, commands, count, error), error);
+    err = store_load(store->inner, world, commands, count, error);
+    take_over(store);
+    return fail_after(fault, err, error);
+}
+
+static enum err fault_load_due(
+    struct store *base, struct world *world, const struct due *due, struct error *error)
+{
+    struct fault_store *store = (struct fault_store *)base;
+    enum err err = store_load_due(store->inner, world, due, error);
+    take_over(store);
+    return err;
+}
+
+static void fault_abandon(struct store *base)
+{
+    store_abandon(((struct fault_store *)base)->inner);
+}
+
+static enum err fault_watch(
+    struct store *base, void (*on_change)(void *context), void *context, struct error *error)
+{
+    return store_watch(((struct fault_store *)base)->inner, on_change, context, error);
 }
 
 /* commit and probe differ in nothing else. */
@@ -188,7 +217,9 @@ static enum err fault_write(
                                             : store_probe(store->inner, error);
         err = fail_after(fault, err, error);
     }
-    store->is_broken = err == ERR_COMMIT_UNKNOWN;
+    if (operation == OPERATION_COMMIT && err != ERR_NONE)
+        store_abandon(store->inner); /* nothing to do when the inner one failed by itself */
+    store->is_broken = err == ERR_COMMIT_UNKNOWN && !store->base.is_shared;
     return err;
 }
 
@@ -218,15 +249,15 @@ static enum err fault_reader_open(struct store *base, struct store_reader **read
     return ERR_NONE;
 }
 
-static enum err fault_reader_purchase(struct store_reader *base, struct slice sku, struct slice user,
-    struct purchase_row *row, bool *is_found, struct error *error)
+static enum err fault_reader_purchases(
+    struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error)
 {
     struct fault_reader *reader = (struct fault_reader *)base;
     enum fault fault = next_fault((struct fault_store *)base->store, OPERATION_READ);
     enum err err;
     if (fails_before(fault, &err, error))
         return err;
-    return fail_after(fault, store_read_purchase(reader->inner, sku, user, row, is_found, error), error);
+    return fail_after(fault, store_read_purchases(reader->inner, lookups, count, error), error);
 }
 
 static void fault_reader_close(struct store_reader *base)
@@ -245,10 +276,13 @@ static void fault_close(struct store *base)
 
 static const struct store_operations operations = {
     .load = fault_load,
+    .load_due = fault_load_due,
+    .abandon = fault_abandon,
+    .watch = fault_watch,
     .commit = fault_commit,
     .probe = fault_probe,
     .reader_open = fault_reader_open,
-    .reader_purchase = fault_reader_purchase,
+    .reader_purchases = fault_reader_purchases,
     .reader_close = fault_reader_close,
     .close = fault_close,
 };
@@ -261,8 +295,10 @@ enum err fault_store_wrap(
         store_close(inner);
         return error_set(error, ERR_MEMORY, "no memory for a store");
     }
-    store->base = (struct store){.operations = &operations, .kind = inner->kind};
+    store->base =
+        (struct store){.operations = &operations, .kind = inner->kind, .is_shared = inner->is_shared};
     store->inner = inner;
+    take_over(store);
     enum err err = parse_spec(store, spec, error);
     if (err != ERR_NONE) {
         fault_close(&store->base);

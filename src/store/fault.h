@@ -18,8 +18,9 @@
  *   crash-before     the process ends at once (_exit 9) before the call
  *   crash-after      the process ends at once after the call and before its answer
  * The first rule that matches a call decides. After a commit or probe was reported as unknown, all later ones
- * get ERR_IO and write nothing, as a real store does it (sqlite_wal.c). An empty SPEC is no fault at all.
- * Takes over `inner`, also in case of error. ERR_USAGE: the text is none of this; the message says where.
+ * get ERR_IO and write nothing, as the embedded store does it (sqlite_wal.c); a shared store goes on. An
+ * empty SPEC is no fault at all. Takes over `inner`, also in case of error. ERR_USAGE: the text is none of
+ * this; the message says where.
  */
 MUST_CHECK enum err fault_store_wrap(
     struct store *inner, const char *spec, struct store **store, struct error *error);

@@ -36,7 +36,7 @@ static const struct store_operations operations = {
     .commit = write_commit,
     .probe = write_probe,
     .reader_open = reader_open,
-    .reader_purchase = reader_purchase,
+    .reader_purchases = reader_purchases,
     .reader_close = reader_close,
     .close = close_store,
 };

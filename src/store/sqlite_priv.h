@@ -123,8 +123,8 @@ MUST_CHECK enum err load_world(struct store *base, struct world *world, const st
 /* --- sqlite_reader.c --- */
 
 MUST_CHECK enum err reader_open(struct store *base, struct store_reader **reader, struct error *error);
-MUST_CHECK enum err reader_purchase(struct store_reader *base, struct slice sku, struct slice user,
-    struct purchase_row *row, bool *is_found, struct error *error);
+MUST_CHECK enum err reader_purchases(
+    struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error);
 void reader_close(struct store_reader *base);
 
 /* Text for a statement that is reset before `text` goes away. */

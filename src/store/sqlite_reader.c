@@ -67,23 +67,30 @@ static int look_at_row(
     return rc;
 }
 
-enum err reader_purchase(struct store_reader *base, struct slice sku, struct slice user,
-    struct purchase_row *row, bool *is_found, struct error *error)
+static enum err find(struct sqlite_reader *reader, struct purchase_lookup *lookup, struct error *error)
 {
-    struct sqlite_reader *reader = (struct sqlite_reader *)base;
-    struct sqlite_store *store = (struct sqlite_store *)base->store;
-    *is_found = false;
-    if (sku.len > SKU_LEN_MAX || user.len > USER_LEN_MAX)
+    struct sqlite_store *store = (struct sqlite_store *)reader->base.store;
+    lookup->is_found = false;
+    if (lookup->sku.len > SKU_LEN_MAX || lookup->user.len > USER_LEN_MAX)
         return ERR_NONE;
-    uint64_t hash = purchase_index_hash(&store->index, sku, user);
+    uint64_t hash = purchase_index_hash(&store->index, lookup->sku, lookup->user);
     int64_t id = INT64_MAX;
-    while (!*is_found && (id = purchase_index_find(&store->index, hash, id)) != 0) {
-        int rc = look_at_row(reader, id, sku, user, row);
+    while (!lookup->is_found && (id = purchase_index_find(&store->index, hash, id)) != 0) {
+        int rc = look_at_row(reader, id, lookup->sku, lookup->user, &lookup->row);
         if (rc != SQLITE_ROW && rc != SQLITE_DONE)
             return sqlite_failure(reader->db, rc, store->path, "read from", error);
-        *is_found = rc == SQLITE_ROW;
+        lookup->is_found = rc == SQLITE_ROW;
     }
     return ERR_NONE;
+}
+
+enum err reader_purchases(
+    struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error)
+{
+    enum err err = ERR_NONE;
+    for (size_t i = 0; i < count && err == ERR_NONE; i++)
+        err = find((struct sqlite_reader *)base, &lookups[i], error);
+    return err;
 }
 
 void reader_close(struct store_reader *base)

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store keeps the world. This is the one place where the kinds of store meet: the embedded one
- * (sqlite.c), later PostgreSQL, and the wrapper that fails on request (fault.c). A store is used by the
- * engine thread alone, but for the readers, of which each net thread opens one of its own.
+ * (sqlite.c), PostgreSQL (postgres.c), and the wrapper that fails on request (fault.c). A store is used by
+ * the engine thread alone, but for the readers, each of which belongs to one thread.
  *
  * What a store promises: when commit returns ERR_NONE, everything in the list of changes is on disk and was
  * flushed, as one unit; when it returns ERR_COMMIT_UNKNOWN, it is there as one unit or not at all, and only
- * opening the store again tells which; with any other error nothing was changed.
+ * opening the store again (the embedded one) or the next load (a shared one) tells which; with any other
+ * error nothing was changed.
+ *
+ * A shared store is written by other nodes too. What a load brings in stays locked until commit or abandon,
+ * one of which ends every load; commit may answer ERR_CONFLICT, after which the same batch, loaded and
+ * decided again, will see what the other node did.
  */
 #ifndef DOORBUSTER_STORE_STORE_H
 #define DOORBUSTER_STORE_STORE_H
+
+#include <stdatomic.h>
 
 #include "base/err.h"
 #include "base/slice.h"
@@ -25,14 +32,34 @@ struct purchase_row {
     int64_t purchased_ms;
 };
 
+/* A question to a reader, and its answer. */
+struct purchase_lookup {
+    struct slice sku;
+    struct slice user;
+    bool is_found;
+    struct purchase_row row; /* when it is found */
+};
+
+/* Up to when things are due, for store_load_due. */
+struct due {
+    int64_t edge_ms; /* sales that start or end at or before it */
+    int64_t key_ms;  /* stored answers made at or before it */
+    size_t key_count_max;
+};
+
 struct store_operations {
     enum err (*load)(struct store *store, struct world *world, const struct command *const *commands,
         size_t count, struct error *error);
+    enum err (*load_due)(
+        struct store *store, struct world *world, const struct due *due, struct error *error);
+    void (*abandon)(struct store *store);
     enum err (*commit)(struct store *store, const struct world *world, struct error *error);
     enum err (*probe)(struct store *store, struct error *error);
+    enum err (*watch)(
+        struct store *store, void (*on_change)(void *context), void *context, struct error *error);
     enum err (*reader_open)(struct store *store, struct store_reader **reader, struct error *error);
-    enum err (*reader_purchase)(struct store_reader *reader, struct slice sku, struct slice user,
-        struct purchase_row *row, bool *is_found, struct error *error);
+    enum err (*reader_purchases)(
+        struct store_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error);
     void (*reader_close)(struct store_reader *reader);
     void (*close)(struct store *store);
 };
@@ -40,7 +67,12 @@ struct store_operations {
 /* First member of every kind of store. */
 struct store {
     const struct store_operations *operations;
-    const char *kind; /* "sqlite": for /health and logs */
+    const char *kind; /* "sqlite", "postgres": for /health and logs */
+    bool is_shared;   /* other nodes write it too, over a network: readers block for a round trip */
+    /* Shared: all that others had committed by then (clock_mono_ns) is in the world. Engine thread. */
+    int64_t confirmed_ns;
+    /* Shared: how far the database's clock is ahead of ours; all nodes go by it. Any thread. */
+    atomic_int_fast64_t clock_ahead_ms;
 };
 
 /* First member of every kind of reader. */
@@ -49,13 +81,42 @@ struct store_reader {
 };
 
 /*
- * Brings the rows that these commands touch into the world. Called with count 0 once before anything else: an
- * embedded store then loads everything, with all sequences.
+ * Brings the rows that these commands touch into the world, and with them what other nodes have changed since
+ * the last load. With count 0, once before anything else: everything that the world keeps between batches (an
+ * embedded store: all there is); later, on a shared store: only what others have changed, and nothing is left
+ * to commit. ERR_UNAVAILABLE, ERR_IO: nothing was loaded that a batch could be decided on.
  */
 MUST_CHECK static inline enum err store_load(struct store *store, struct world *world,
     const struct command *const *commands, size_t count, struct error *error)
 {
     return store->operations->load(store, world, commands, count, error);
+}
+
+/*
+ * Shared stores, before a tick: brings in and locks the sales and the stored answers that are due and that no
+ * other node is busy with. An embedded world has them already.
+ */
+MUST_CHECK static inline enum err store_load_due(
+    struct store *store, struct world *world, const struct due *due, struct error *error)
+{
+    return store->is_shared ? store->operations->load_due(store, world, due, error) : ERR_NONE;
+}
+
+/* Ends a load that will not be committed: the locks go. */
+static inline void store_abandon(struct store *store)
+{
+    if (store->is_shared)
+        store->operations->abandon(store);
+}
+
+/*
+ * From now on on_change is called, on a thread of the store's, when other nodes have changed something or
+ * time has passed without: the next load will bring it in. It must not block. An embedded store never calls.
+ */
+MUST_CHECK static inline enum err store_watch(
+    struct store *store, void (*on_change)(void *context), void *context, struct error *error)
+{
+    return store->is_shared ? store->operations->watch(store, on_change, context, error) : ERR_NONE;
 }
 
 /* Writes world->changes in one transaction and flushes it. Blocks for the flush. Does not change the world.
@@ -80,11 +141,22 @@ MUST_CHECK static inline enum err store_reader_open(
     return store->operations->reader_open(store, reader, error);
 }
 
-/* The latest purchase of that product by that user. */
+/* The latest purchase of each product by each user asked for. */
+MUST_CHECK static inline enum err store_read_purchases(
+    struct store_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error)
+{
+    return reader->store->operations->reader_purchases(reader, lookups, count, error);
+}
+
+/* The same for one. */
 MUST_CHECK static inline enum err store_read_purchase(struct store_reader *reader, struct slice sku,
     struct slice user, struct purchase_row *row, bool *is_found, struct error *error)
 {
-    return reader->store->operations->reader_purchase(reader, sku, user, row, is_found, error);
+    struct purchase_lookup lookup = {.sku = sku, .user = user};
+    enum err err = store_read_purchases(reader, &lookup, 1, error);
+    *is_found = lookup.is_found;
+    *row = lookup.row;
+    return err;
 }
 
 static inline void store_reader_close(struct store_reader *reader)

@@ -42,8 +42,9 @@ void client_open(struct client *client, struct engine *engine, struct fake_store
     *client = (struct client){.engine = engine, .store = store};
     pthread_mutex_init(&client->lock, NULL);
     cond_init_mono(&client->woken);
-    client->port = engine_port_open(engine, events);
-    ENSURE(client->port != NULL);
+    struct error error;
+    enum err status = engine_port_open(engine, events, &client->port, &error);
+    ENSURE(status == ERR_NONE);
 }
 
 void client_close(struct client *client)

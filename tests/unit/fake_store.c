@@ -127,7 +127,23 @@ static enum err probe(struct store *base, struct error *error)
     return fault == ERR_NONE ? ERR_NONE : error_set(error, fault, "probe fails as ordered");
 }
 
-static const struct store_operations operations = {.load = load, .commit = commit, .probe = probe};
+/* The engine opens one for each port; nothing is asked of it. */
+static enum err reader_open(struct store *base, struct store_reader **reader, struct error *error)
+{
+    *reader = calloc(1, sizeof **reader);
+    if (*reader == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for a reader");
+    (*reader)->store = base;
+    return ERR_NONE;
+}
+
+static void reader_close(struct store_reader *reader)
+{
+    free(reader);
+}
+
+static const struct store_operations operations = {
+    .load = load, .commit = commit, .probe = probe, .reader_open = reader_open, .reader_close = reader_close};
 
 /* --- controls --- */
 
