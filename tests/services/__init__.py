@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Private servers for tests, from the packages of the distribution, and a proxy that makes the network bad:
+
+    with Postgres() as postgres:
+        url = postgres.url(postgres.create_database())
+
+tests/ has to be on sys.path. A server that cannot be had here raises Missing, which says what to install. From
+other languages: tests/with_services.py COMMAND.
+"""
+from .postgres import Database, Postgres, Standby
+from .process import Missing, free_port, wait_for
+from .redis import Redis
+
+__all__ = ["Database", "Missing", "Postgres", "Redis", "Standby", "free_port", "wait_for"]
