@@ -4,6 +4,7 @@
  * contract, sections 2.1 to 2.4). The admin's half is flash_sale_admin.c.
  *
  * A purchase is checked in the contract's order: body syntax, limiter, X-User-Id, body content, decision.
+ * The limiter of this node answers at once; when nodes share one, the request waits for their answer.
  * When the latest picture of the sale already says no, the answer comes from the picture and the line is
  * spared; a request with an Idempotency-Key always goes through the line, because its answer may have been
  * given before.
@@ -191,6 +192,60 @@ static void decide_purchase(struct http_request *request, struct net_thread *thr
         face_call_push(face_call);
 }
 
+/* What follows the limiter. `sku` is NULL when the body holds none. Takes over the body. */
+static void go_on_purchase(struct http_request *request, struct net_thread *thread, bool is_allowed,
+    const struct slice *sku, struct request_body *body)
+{
+    struct slice user;
+    if (!is_allowed) {
+        request_body_fini(body);
+        reply_too_early(request, thread);
+    } else if (!read_user(request, &user)) {
+        request_body_fini(body);
+    } else if (sku == NULL) {
+        request_body_fini(body);
+        reply_bad_request(request);
+    } else {
+        decide_purchase(request, thread, user, *sku, body);
+    }
+}
+
+/* A purchase that waits for the limiter of all nodes. Lives in the request's arena. */
+struct limited_purchase {
+    struct limits_attempt attempt;
+    struct http_request *request;
+    struct net_thread *thread;
+    struct slice sku; /* empty: the body holds none */
+};
+
+static void on_limits_decided(struct limits_attempt *attempt)
+{
+    struct limited_purchase *purchase = CONTAINER_OF(attempt, struct limited_purchase, attempt);
+    struct request_body body = {.kind = BODY_NONE};
+    go_on_purchase(purchase->request, purchase->thread, attempt->is_allowed,
+        purchase->sku.len > 0 ? &purchase->sku : NULL, &body);
+}
+
+/* False: there is nobody to ask. Otherwise the request waits, without its parsed body, which was read for the
+ * same reason as in decide_purchase. */
+static bool ask_all_nodes(struct http_request *request, struct net_thread *thread, struct slice user,
+    bool is_allowed, const struct slice *sku, struct request_body *body)
+{
+    struct limited_purchase *purchase = arena_alloc(&request->arena, sizeof *purchase);
+    if (purchase == NULL)
+        return false;
+    *purchase = (struct limited_purchase){
+        .attempt = {.is_allowed = is_allowed, .on_decided = on_limits_decided},
+        .request = request,
+        .thread = thread,
+        .sku = sku == NULL ? slice_make("", 0) : arena_copy(&request->arena, *sku),
+    };
+    if (!limits_link_ask(thread->limits_link, user, &purchase->attempt))
+        return false;
+    request_body_fini(body);
+    return true;
+}
+
 static void purchases_post(struct http_request *request, void *context)
 {
     struct net_thread *thread = context;
@@ -199,20 +254,13 @@ static void purchases_post(struct http_request *request, void *context)
     bool is_usual = read_usual_sku(request, &sku);
     if (!is_usual && !request_body_read(request, false, &body))
         return;
+    const struct slice *sku_or_null = is_usual || read_sku(request, &body, &sku) ? &sku : NULL;
     struct slice user = user_header(request);
-    if (user.len > 0 && !limits_attempt(thread->app->limits, user, request->arrived_ns / NS_PER_MS)) {
-        request_body_fini(&body);
-        reply_too_early(request, thread);
-        return;
-    }
-    if (!read_user(request, &user)) {
-        request_body_fini(&body);
-    } else if (!is_usual && !read_sku(request, &body, &sku)) {
-        request_body_fini(&body);
-        reply_bad_request(request);
-    } else {
-        decide_purchase(request, thread, user, sku, &body);
-    }
+    bool is_allowed =
+        user.len == 0 || limits_attempt(thread->app->limits, user, request->arrived_ns / NS_PER_MS);
+    if (thread->limits_link == NULL || user.len == 0 ||
+        !ask_all_nodes(request, thread, user, is_allowed, sku_or_null, &body))
+        go_on_purchase(request, thread, is_allowed, sku_or_null, &body);
 }
 
 /* --- reads --- */

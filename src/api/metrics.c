@@ -358,10 +358,28 @@ static void put_process(const struct app *app, struct strbuf *text)
         text, "doorbuster_build_info{version=\"%s\",store=\"%s\"} 1\n", DOORBUSTER_VERSION, app->store->kind);
 }
 
+static void put_limits(const struct app *app, struct strbuf *text)
+{
+    struct shared_limits_status status = {.is_shared = false};
+    if (app->shared_limits != NULL)
+        shared_limits_status(app->shared_limits, &status);
+    put_value(text, "doorbuster_limits_is_shared", "gauge",
+        "1 while the limiter counts attempts together with other nodes, on every net thread.",
+        status.is_shared);
+    put_value(text, "doorbuster_limits_shared_total", "counter",
+        "Attempts decided together with other nodes.", (double)status.shared_total);
+    put_value(text, "doorbuster_limits_fallback_total", "counter",
+        "Attempts that should have been, and were decided by this node alone.",
+        (double)status.fallback_total);
+    put_value(text, "doorbuster_limits_wait_seconds_total", "counter",
+        "Time that the attempts decided together have waited for it.", (double)status.wait_ns_total / 1e9);
+}
+
 void metrics_render(const struct app *app, struct strbuf *text)
 {
     put_http(app, text);
     put_purchases(app, text);
+    put_limits(app, text);
     put_engine(app, text);
     put_connections(app, text);
     put_process(app, text);

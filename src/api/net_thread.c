@@ -35,6 +35,12 @@ static void on_turn_end(void *context)
     metrics_set_streams(thread->metrics, streams_count(thread->streams));
 }
 
+static void on_limits_turn_end(void *context)
+{
+    struct net_thread *thread = context;
+    engine_port_flush(thread->port);
+}
+
 static void on_answered(const struct http_request *request, int status, int64_t duration_ns, void *context)
 {
     struct net_thread *thread = context;
@@ -50,6 +56,8 @@ static void on_drained(void *context)
 /* Works for a thread that was made in part only. */
 static void close_all(struct net_thread *thread)
 {
+    if (thread->limits_link != NULL)
+        limits_link_close(thread->limits_link); /* what waits there can still be answered */
     if (thread->server != NULL)
         http_server_destroy(thread->server);
     thread->server = NULL;
@@ -136,6 +144,11 @@ static enum err make_parts(struct net_thread *thread, struct error *error)
     thread->metrics = metrics_create(thread->routes, thread->route_count);
     thread->server = thread->metrics == NULL ? NULL : create_server(thread);
     if (thread->server == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
+    if (app->shared_limits == NULL)
+        return ERR_NONE;
+    thread->limits_link = limits_link_create(app->shared_limits, &thread->loop, on_limits_turn_end, thread);
+    if (thread->limits_link == NULL)
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
     return ERR_NONE;
 }
@@ -233,6 +246,8 @@ void net_thread_destroy(struct net_thread *thread)
         engine_port_close(thread->port);
     if (thread->streams != NULL)
         streams_destroy(thread->streams);
+    if (thread->limits_link != NULL)
+        limits_link_destroy(thread->limits_link);
     metrics_destroy(thread->metrics);
     pthread_mutex_destroy(&thread->lock);
     free(thread->routes);

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "api/limits.h"
+#include "api/limits_link.h"
 #include "engine/engine.h"
 #include "net/http_server.h"
 #include "store/store.h"
@@ -34,6 +35,7 @@ struct app {
     struct engine *engine;
     struct store *store;
     struct limits *limits;
+    struct shared_limits *shared_limits; /* NULL: the limiter is this node's alone */
     int64_t started_ns;
     atomic_bool is_draining; /* a shutdown has begun: /readyz says so first */
     struct net_thread **net_threads;
@@ -53,6 +55,7 @@ struct net_thread {
     struct engine_port *port;
     struct streams *streams;
     struct metrics *metrics;
+    struct limits_link *limits_link; /* NULL: the limiter is this node's alone */
     /* Left by other threads, under `lock`. */
     pthread_mutex_t lock;
     int *adopted_fds;

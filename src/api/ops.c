@@ -35,6 +35,23 @@ static const char *not_ready_because(const struct app *app)
     return "the server is stopping";
 }
 
+/* Who counts the attempts of a user: this node alone, or all together; and why not, when they should. */
+static void put_limits(const struct app *app, struct strbuf *body)
+{
+    struct shared_limits_status status;
+    if (app->shared_limits == NULL) {
+        strbuf_lit(body, ",\"limits\":\"memory\"");
+        return;
+    }
+    shared_limits_status(app->shared_limits, &status);
+    if (status.is_shared) {
+        strbuf_lit(body, ",\"limits\":\"shared\"");
+        return;
+    }
+    strbuf_lit(body, ",\"limits\":\"local\",\"limitsReason\":");
+    strbuf_put_json(body, slice_cstr(status.reason));
+}
+
 static void put_verbose(const struct app *app, struct strbuf *body)
 {
     struct engine_stats stats;
@@ -49,6 +66,7 @@ static void put_verbose(const struct app *app, struct strbuf *body)
         strbuf_lit(body, "null");
     else
         strbuf_put_json(body, slice_cstr(error.message));
+    put_limits(app, body);
 }
 
 static void readyz_get(struct http_request *request, void *context)
@@ -72,9 +90,23 @@ static void readyz_get(struct http_request *request, void *context)
 
 /*
  * The original asked two stores. Here one answers, under the name where the contract's clients look for the
- * durable one, whatever kind it is; the other is not configured, which the contract counts as fine. The
- * latency is a commit's, on average.
+ * durable one, whatever kind it is. The latency is a commit's, on average. The other is the shared limiter;
+ * without one it is not configured, which the contract counts as fine. It may also be down without making the
+ * server unhealthy, since no sale waits for it.
  */
+static void put_redis_check(const struct app *app, struct strbuf *body)
+{
+    struct shared_limits_status status;
+    if (app->shared_limits == NULL) {
+        strbuf_lit(body, "\"redis\":{\"status\":\"not_configured\",\"latencyMs\":0},");
+        return;
+    }
+    shared_limits_status(app->shared_limits, &status);
+    uint64_t wait_ns = status.shared_total == 0 ? 0 : status.wait_ns_total / status.shared_total;
+    strbuf_printf(body, "\"redis\":{\"status\":\"%s\",\"latencyMs\":%llu},", status.is_shared ? "up" : "down",
+        (unsigned long long)(wait_ns / NS_PER_MS));
+}
+
 static void health_get(struct http_request *request, void *context)
 {
     const struct net_thread *thread = context;
@@ -87,12 +119,11 @@ static void health_get(struct http_request *request, void *context)
     char memory[1024];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
-    strbuf_printf(&body,
-        "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{"
-        "\"redis\":{\"status\":\"not_configured\",\"latencyMs\":0},"
-        "\"postgresql\":{\"status\":\"%s\",\"latencyMs\":%llu}}}}",
-        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / NS_PER_S),
-        is_up ? "up" : "down", (unsigned long long)(commit_ns / NS_PER_MS));
+    strbuf_printf(&body, "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{",
+        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / NS_PER_S));
+    put_redis_check(app, &body);
+    strbuf_printf(&body, "\"postgresql\":{\"status\":\"%s\",\"latencyMs\":%llu}}}}", is_up ? "up" : "down",
+        (unsigned long long)(commit_ns / NS_PER_MS));
     reply_json(request, is_up ? 200 : 503, slice_make("", 0), &body);
 }
 

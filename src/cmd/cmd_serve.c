@@ -27,7 +27,7 @@
 enum {
     ADMIN_KEY_BYTES = 16,
     FILES_RESERVED = 24,      /* for the store, the listeners and the main loop */
-    FILES_PER_NET_THREAD = 8, /* its loop and its reader of the store */
+    FILES_PER_NET_THREAD = 9, /* its loop, its reader of the store and its link to Redis */
 };
 
 /* Everything that runs, in the order in which it is made. */
@@ -135,6 +135,28 @@ static enum err make_engine(struct server *server, struct error *error)
         log_info("serve", "store %s loaded in %lld ms", server->params.store,
             (long long)((clock_mono_ns() - began_ns) / 1000000));
     return status;
+}
+
+/* Says what is wrong with --limits before anything is made. */
+static enum err make_shared_limits(struct server *server, struct error *error)
+{
+    const struct params *params = &server->params;
+    struct slice limits = slice_cstr(params->limits);
+    if (slice_eq(limits, SLICE("memory")))
+        return ERR_NONE;
+    struct error reason;
+    enum err status =
+        shared_limits_create(limits, params->purchase_interval_ms, &server->app.shared_limits, &reason);
+    if (status == ERR_USAGE)
+        return error_set(error, status, "--limits is neither memory nor a good URL: %s", reason.message);
+    if (status != ERR_NONE)
+        return error_set(error, status, "%s", reason.message);
+    if (params->purchase_interval_ms == 0) {
+        shared_limits_destroy(server->app.shared_limits);
+        server->app.shared_limits = NULL;
+        log_info("serve", "--limits is without effect, since --purchase-interval is 0");
+    }
+    return ERR_NONE;
 }
 
 static enum err make_net_threads(struct server *server, struct error *error)
@@ -316,6 +338,8 @@ static void take_down(struct server *server)
     free(app->net_threads);
     if (app->limits != NULL)
         limits_destroy(app->limits);
+    if (app->shared_limits != NULL)
+        shared_limits_destroy(app->shared_limits);
     if (app->engine != NULL)
         engine_destroy(app->engine);
     if (server->store != NULL)
@@ -333,7 +357,9 @@ static enum err make(struct server *server, struct error *error)
     if (status != ERR_NONE)
         return status;
     fill_config(server, connections_max);
-    status = make_loop(server, error);
+    status = make_shared_limits(server, error);
+    if (status == ERR_NONE)
+        status = make_loop(server, error);
     if (status == ERR_NONE)
         status = listen_all(server, error);
     if (status == ERR_NONE)

@@ -196,10 +196,10 @@ static const char *example_value(const struct param_row *row)
 {
     if (row->kind == KIND_FLAG)
         return "true";
-    if (row->kind == KIND_SECRET)
-        return "\"$(openssl rand -hex 16)\"";
     if (row->fallback != NULL)
         return row->fallback;
+    if (row->kind == KIND_SECRET)
+        return "\"$(openssl rand -hex 16)\"";
     return row->detail;
 }
 
