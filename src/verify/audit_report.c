@@ -76,11 +76,11 @@ void audit_report_sources(struct audit_report *report, const struct verify_optio
 {
     const char *reading = snapshot_reading_text(snapshot->reading);
     strbuf_lit(&report->json, "{\"verify\":1,");
-    put_member(&report->json, "store", slice_cstr(options->store_path));
+    put_member(&report->json, "store", slice_cstr(snapshot->name));
     strbuf_printf(&report->json, ",\"schemaVersion\":%" PRId64 ",\"reading\":\"%s\"",
         snapshot->schema_version, reading);
     strbuf_lit(&report->text, "store    ");
-    put_plain(&report->text, slice_cstr(options->store_path));
+    put_plain(&report->text, slice_cstr(snapshot->name));
     strbuf_printf(&report->text, " (schema version %" PRId64 "; %s)\n", snapshot->schema_version, reading);
     put_journals(report, options, counts);
     if (report->is_quiet)

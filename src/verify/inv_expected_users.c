@@ -16,7 +16,7 @@ const struct invariant inv_expected_users = {
     .witness = "SELECT p.id, " AUDIT_PURCHASE " || ' is one more than the users who came may have' "
                "FROM main.purchases AS p "
                "WHERE p.product_id = :product "
-               "ORDER BY p.id "
+               "ORDER BY p.purchased_at, p.id "
                "LIMIT -1 OFFSET (SELECT expected_users * per_user_limit FROM temp.audit WHERE product_id = "
                ":product)",
 };

@@ -16,7 +16,8 @@ const struct invariant inv_no_duplicate_buyer = {
              "FROM temp.audit AS a "
              "WHERE a.product_id = :product",
     .witness =
-        "WITH numbered AS (SELECT p.*, row_number() OVER (PARTITION BY p.user_id ORDER BY p.id) AS place "
+        "WITH numbered AS (SELECT p.*, row_number() OVER (PARTITION BY p.user_id ORDER BY p.purchased_at, "
+        "p.id) AS place "
         "FROM temp.audit_shared AS s JOIN main.purchases AS p ON p.id = s.id WHERE p.product_id = "
         ":product) "
         "SELECT p.id, " AUDIT_PURCHASE " || ' is purchase ' || p.place || ' of this user, who may have ' "

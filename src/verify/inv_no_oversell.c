@@ -14,6 +14,6 @@ const struct invariant inv_no_oversell = {
     .witness = "SELECT p.id, " AUDIT_PURCHASE " || ' came after the last unit was sold' "
                "FROM main.purchases AS p "
                "WHERE p.product_id = :product "
-               "ORDER BY p.id "
+               "ORDER BY p.purchased_at, p.id "
                "LIMIT -1 OFFSET (SELECT max(initial_stock, 0) FROM temp.audit WHERE product_id = :product)",
 };

@@ -10,10 +10,10 @@ const struct invariant inv_references = {
     .claim = "SELECT ifnull(sum(purchases), 0) = 0, ifnull(sum(purchases), 0) || "
              "' purchases without a product' "
              "FROM temp.audit_products "
-             "WHERE product_id NOT IN (SELECT id FROM main.products)",
+             "WHERE product_id NOT IN (SELECT id FROM main.products WHERE id IS NOT NULL)",
     .witness = "SELECT p.id, " AUDIT_PURCHASE " || ' belongs to product ' || p.product_id || "
                "', which does not exist' "
                "FROM main.purchases AS p "
-               "WHERE p.product_id NOT IN (SELECT id FROM main.products) "
+               "WHERE p.product_id NOT IN (SELECT id FROM main.products WHERE id IS NOT NULL) "
                "ORDER BY p.id",
 };

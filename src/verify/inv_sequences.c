@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The next id is the larger of next_value and the largest id in the table + 1. So an id that stands in the
- * table is safe by itself; one whose row was deleted (a product was removed or made anew) is safe only below
- * next_value. Such ids are known from the answers that the store keeps, and from the journals.
+ * In a file the next id is the larger of next_value and the largest id in the table + 1. So an id that stands
+ * in the table is safe by itself; one whose row was deleted (a product was removed or made anew) is safe only
+ * below next_value. In a database each node takes blocks of ids from next_value, so every id has to be below
+ * it. Ids without a row are known from the answers that the store keeps, and from the journals.
  */
 #include "verify/invariant.h"
 
-#define NEXT "max(s.next_value, ifnull((SELECT max(id) FROM main.purchases), 0) + 1)"
-
 #define FAULTS                                                                                              \
-    "SELECT 0 AS id, 'the sequence ' || n.name || ' is missing or below 1' AS fault "                       \
-    "FROM (SELECT 'products' AS name UNION ALL SELECT 'purchases' UNION ALL SELECT 'idempotency_keys') AS " \
-    "n "                                                                                                    \
-    "LEFT JOIN main.sequences AS s ON s.name = n.name "                                                     \
-    "WHERE s.next_value IS NULL OR typeof(s.next_value) <> 'integer' OR s.next_value < 1 "                  \
+    "SELECT 0 AS id, 'the sequence ' || name || ' is missing or below 1' AS fault "                         \
+    "FROM temp.audit_sequences "                                                                            \
+    "WHERE next_value IS NULL OR typeof(next_value) <> 'integer' OR next_value < 1 "                        \
+    "UNION ALL "                                                                                            \
+    "SELECT id_last, 'id ' || id_last || ' stands in ' || name || ' and comes again: the next one is ' || " \
+    "next_id "                                                                                              \
+    "FROM temp.audit_sequences "                                                                            \
+    "WHERE id_last >= next_id "                                                                             \
     "UNION ALL "                                                                                            \
     "SELECT k.number, 'purchase id ' || k.number || ', which idempotency key ' || k.id || "                 \
-    "' was answered with, ' || 'comes again: the next one is ' || " NEXT " "                                \
-    "FROM main.idempotency_keys AS k JOIN main.sequences AS s ON s.name = 'purchases' "                     \
-    "WHERE k.number >= " NEXT " "                                                                           \
+    "' was answered with, ' || 'comes again: the next one is ' || s.next_id "                               \
+    "FROM main.idempotency_keys AS k JOIN temp.audit_sequences AS s ON s.name = 'purchases' "               \
+    "WHERE k.number >= s.next_id "                                                                          \
     "UNION ALL "                                                                                            \
     "SELECT j.purchase_id, 'purchase id ' || j.purchase_id || ', which was acknowledged (journal ' || "     \
-    "j.file || ', line ' || j.line || '), comes again: the next one is ' || " NEXT " "                      \
-    "FROM temp.audit_journal AS j JOIN main.sequences AS s ON s.name = 'purchases' "                        \
-    "WHERE j.purchase_id >= " NEXT
+    "j.file || ', line ' || j.line || '), comes again: the next one is ' || s.next_id "                     \
+    "FROM temp.audit_journal AS j JOIN temp.audit_sequences AS s ON s.name = 'purchases' "                  \
+    "WHERE j.purchase_id >= s.next_id"
 
 const struct invariant inv_sequences = {
     .name = "sequences",
@@ -31,7 +33,7 @@ const struct invariant inv_sequences = {
     .source = "flash-sale contract 17 (purchaseNo unique for ever)",
     .scope = INVARIANT_OF_STORE,
     .claim = "SELECT count(*) = 0, 'next purchase id ' "
-             "|| ifnull((SELECT " NEXT " FROM main.sequences AS s WHERE s.name = 'purchases'), 'unknown') "
+             "|| ifnull((SELECT next_id FROM temp.audit_sequences WHERE name = 'purchases'), 'unknown') "
              "|| ', ' || count(*) || ' ids could be given out again' "
              "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",

@@ -2,7 +2,11 @@
 /*
  * What must hold of a store, one file inv_<name>.c each. An invariant is a claim, and the rows that break
  * it. Both are SQL over the snapshot: main.products, main.purchases, main.idempotency_keys, main.sequences,
- * and the tables of sums.h and journal_reader.h. Nothing here is taken from the rules that it judges.
+ * and the tables of snapshot.h, sums.h and journal_reader.h. Nothing here is taken from the rules that it
+ * judges.
+ *
+ * What holds of both kinds of store only: ids do not ascend with time where several nodes give them out, each
+ * from a block of its own; and no constraint keeps a damaged row from having NULLs or a twin.
  *
  * To add one: write inv_<name>.c with `const struct invariant inv_<name>`, put its line into invariants.def
  * and its file into meson.build, and corrupt a store for it in tests/unit/test_verify_corrupt.c.

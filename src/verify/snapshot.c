@@ -21,10 +21,13 @@
 #include "verify/snapshot.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/database_url.h"
 #include "base/strbuf.h"
 #include "verify/db.h"
+#include "verify/postgres_snapshot.h"
 
 enum {
     APPLICATION_ID = 0x44425354, /* "DBST" */
@@ -174,14 +177,48 @@ static enum err check_kind(struct snapshot *snapshot, const char *path, struct e
     return ERR_NONE;
 }
 
-enum err snapshot_open(struct snapshot *snapshot, const char *path, struct error *error)
+static const char views_sql[] =
+    "CREATE TEMP VIEW audit_damage AS SELECT integrity_check AS fault FROM pragma_integrity_check(100, "
+    "'main')"
+    " WHERE integrity_check <> 'ok';"
+    "CREATE TEMP VIEW audit_sequences AS"
+    " SELECT n.name, s.next_value, max(s.next_value, n.id_last + 1) AS next_id, n.id_last"
+    " FROM (SELECT 'products' AS name, ifnull((SELECT max(id) FROM main.products), 0) AS id_last"
+    "   UNION ALL SELECT 'purchases', ifnull((SELECT max(id) FROM main.purchases), 0)"
+    "   UNION ALL SELECT 'idempotency_keys', ifnull((SELECT max(id) FROM main.idempotency_keys), 0)) AS n"
+    " LEFT JOIN main.sequences AS s ON s.name = n.name";
+
+/* A store of version 1 has no work. */
+static const char work_sql[] = "CREATE TEMP VIEW audit_work AS SELECT * FROM main.work";
+static const char no_work_sql[] = "CREATE TEMP VIEW audit_work AS SELECT NULL AS id, NULL AS kind, NULL AS "
+                                  "subject, NULL AS body, NULL AS due_at,"
+                                  " NULL AS token, NULL AS created_at WHERE false";
+
+static enum err make_views(const struct snapshot *snapshot, struct error *error)
 {
+    static const char doing[] = "set up the audit";
+    int64_t has_work = 0;
+    enum err err = db_exec(snapshot->db, views_sql, doing, error);
+    if (err == ERR_NONE)
+        err = db_number(snapshot->db,
+            "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'work'",
+            "read the store", &has_work, error);
+    return err == ERR_NONE ? db_exec(snapshot->db, has_work ? work_sql : no_work_sql, doing, error) : err;
+}
+
+enum err snapshot_open(struct snapshot *snapshot, const char *store, struct error *error)
+{
+    if (database_url_is(store))
+        return postgres_snapshot_open(snapshot, store, error);
     *snapshot = (struct snapshot){.db = NULL};
-    enum err err = choose(snapshot, path, error);
+    (void)snprintf(snapshot->name, sizeof snapshot->name, "%s", store);
+    enum err err = choose(snapshot, store, error);
     if (err == ERR_NONE)
         err = open_chosen(snapshot, error);
     if (err == ERR_NONE)
-        err = check_kind(snapshot, path, error);
+        err = check_kind(snapshot, store, error);
+    if (err == ERR_NONE)
+        err = make_views(snapshot, error);
     if (err != ERR_NONE)
         snapshot_close(snapshot);
     return err;
@@ -195,7 +232,7 @@ void snapshot_close(struct snapshot *snapshot)
 
 bool snapshot_is_intact(const struct snapshot *snapshot)
 {
-    if (snapshot->reading == SNAPSHOT_SHARED)
+    if (snapshot->reading == SNAPSHOT_SHARED || snapshot->reading == SNAPSHOT_DATABASE)
         return true;
     struct snapshot_file store = look(snapshot->path, "");
     struct snapshot_file wal = look(snapshot->path, "-wal");
@@ -212,6 +249,8 @@ const char *snapshot_reading_text(enum snapshot_reading reading)
         return "running, or killed: read with its log";
     case SNAPSHOT_PRIVATE:
         return "a copy with its log";
+    case SNAPSHOT_DATABASE:
+        return "a database, as of one moment";
     }
     return "";
 }

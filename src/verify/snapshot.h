@@ -2,7 +2,16 @@
 /*
  * The store as it is at one moment, opened so that not a byte of it changes and no file appears beside it,
  * whether a server has it open or not, also where nothing may be written. One read transaction from open to
- * close: everything the auditor reads belongs together. One thread.
+ * close: everything the auditor reads belongs together. A PostgreSQL store is read into a private database
+ * (postgres_snapshot.h). One thread.
+ *
+ * Beside the tables of the store (products, purchases, idempotency_keys, sequences) there are, for both
+ * kinds:
+ *
+ *   temp.audit_damage     fault: what is wrong with the store apart from its rows
+ *   temp.audit_sequences  one row per sequence that the kind has: name, next_value as stored (NULL: it is
+ * missing), next_id: the id that is given out next, id_last: the largest in the table, 0 without any
+ *   temp.audit_work       the table work; empty where the store has none yet
  */
 #ifndef DOORBUSTER_VERIFY_SNAPSHOT_H
 #define DOORBUSTER_VERIFY_SNAPSHOT_H
@@ -16,9 +25,10 @@
 #include "base/slice.h"
 
 enum snapshot_reading {
-    SNAPSHOT_SEALED,  /* stopped cleanly: the file alone, as it lies */
-    SNAPSHOT_SHARED,  /* with its log, beside a server that may be at work, or after one that was killed */
-    SNAPSHOT_PRIVATE, /* file and log without the index that a running server keeps: a copy, a backup */
+    SNAPSHOT_SEALED,   /* stopped cleanly: the file alone, as it lies */
+    SNAPSHOT_SHARED,   /* with its log, beside a server that may be at work, or after one that was killed */
+    SNAPSHOT_PRIVATE,  /* file and log without the index that a running server keeps: a copy, a backup */
+    SNAPSHOT_DATABASE, /* the rows of a PostgreSQL store */
 };
 
 /* What is seen of a file without opening it. */
@@ -33,6 +43,7 @@ struct snapshot_file {
 struct snapshot {
     sqlite3 *db;
     enum snapshot_reading reading;
+    char name[PATH_MAX]; /* of the store, for people: the path as it was given; a URL without its password */
     char path[PATH_MAX]; /* absolute, without symbolic links: the log stands beside the real file */
     struct snapshot_file store;
     struct snapshot_file wal;
@@ -40,16 +51,17 @@ struct snapshot {
 };
 
 /*
- * Temporary tables can be made in `db`; they live in memory. ERR_IO: there is no such file, or it cannot be
- * read; ERR_CORRUPT: it is no store, or damaged so that nothing can be read; ERR_NEWER. The message says
- * which. Nothing is to be closed after an error.
+ * `store` is a path or the URL of a database. Temporary tables can be made in `db`; they live in memory.
+ * ERR_IO: there is no such file, or it cannot be read; ERR_CORRUPT: it is no store, or damaged so that
+ * nothing can be read; ERR_NEWER. For a database see postgres_snapshot.h. The message says which. Nothing is
+ * to be closed after an error.
  */
-MUST_CHECK enum err snapshot_open(struct snapshot *snapshot, const char *path, struct error *error);
+MUST_CHECK enum err snapshot_open(struct snapshot *snapshot, const char *store, struct error *error);
 void snapshot_close(struct snapshot *snapshot);
 
 /*
- * Whether what was read is one moment of the store. A shared snapshot always is; the two other kinds take no
- * lock, and are void when the files changed after the open. Call it before the close.
+ * Whether what was read is one moment of the store. A shared snapshot and a database always are; the two
+ * other kinds take no lock, and are void when the files changed after the open. Call it before the close.
  */
 bool snapshot_is_intact(const struct snapshot *snapshot);
 

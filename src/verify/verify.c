@@ -121,13 +121,13 @@ static enum err check_there_is_something(struct run *run)
         return err;
     if (options->sku != NULL && products == 0)
         return error_set(
-            run->error, ERR_REFUSED, "the store %s has no product %s", options->store_path, options->sku);
+            run->error, ERR_REFUSED, "the store %s has no product %s", run->snapshot.name, options->sku);
     if (options->journal_count > 0 && answers == 0 && acknowledged == 0)
         return error_set(run->error, ERR_REFUSED, "the journals say nothing about %s",
             options->sku != NULL ? options->sku : "any product of this store");
     if (products == 0 && purchases == 0 && acknowledged == 0)
         return error_set(run->error, ERR_REFUSED, "the store %s holds no product: there is nothing to audit",
-            options->store_path);
+            run->snapshot.name);
     return ERR_NONE;
 }
 
@@ -287,8 +287,8 @@ static enum err run_until_intact(struct run *run)
             return err;
         audit_report_fini(&run->report);
     }
-    return error_set(run->error, ERR_LOCKED, "the store %s changed again and again while it was read",
-        run->options->store_path);
+    return error_set(
+        run->error, ERR_LOCKED, "the store %s changed again and again while it was read", run->snapshot.name);
 }
 
 /* --- the report --- */

@@ -15,7 +15,7 @@
 #include "base/err.h"
 
 struct verify_options {
-    const char *store_path;
+    const char *store_path;      /* or the URL of a PostgreSQL store */
     const char *sku;             /* NULL: all products */
     const char *const *journals; /* journals of `doorbuster rush` */
     size_t journal_count;

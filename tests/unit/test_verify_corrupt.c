@@ -31,6 +31,11 @@ struct corruption {
     "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)" \
     " VALUES (" #id ", " #product ", '" user "', " #nth ", 1795218499000);"
 
+/* As it could be without its constraints; good by itself. */
+#define WORK                                                                                             \
+    "DROP TABLE IF EXISTS work; CREATE TABLE work (id, kind, subject, body, due_at, token, created_at);" \
+    "INSERT INTO work VALUES (7, 'sale-clock', 'A', '', 1, 0, 1);"
+
 #define ACKNOWLEDGED(sku, user, number)                                                                      \
     "{\"sku\":\"" sku "\",\"user\":\"" user "\",\"outcome\":\"acknowledged\",\"purchaseNo\":\"" number "\"}" \
     "\n"
@@ -106,6 +111,24 @@ static const struct corruption corruptions[] = {
         .named = "purchase 2 PUR-20261120-0002 of \"a1\" has a value of the wrong type"},
     {"a price is negative", "UPDATE products SET price_minor = -1 WHERE id = 2", .failed = "values",
         .named = "product 2 B: initial stock, price or limit is out of range"},
+    {"a product has a name that is no text", "UPDATE products SET product_name = x'00' WHERE id = 2",
+        .failed = "values", .named = "product 2 B has a name, time or state of the wrong type"},
+    {"a kept answer has lost half its fingerprint", "UPDATE idempotency_keys SET fingerprint = zeroblob(8)",
+        .failed = "kept-answers", .named = "idempotency key 1 has a value that cannot be"},
+    {"a key was answered twice",
+        "INSERT INTO idempotency_keys SELECT 2, scope, key, fingerprint, 0, 0, 1, 1 FROM idempotency_keys",
+        .failed = "kept-answers", .named = "idempotency key 2 is the same as key 1"},
+    {"work has no time", WORK "INSERT INTO work VALUES (1, 'sale-clock', 'B', '', 'soon', 0, 1)",
+        .failed = "work", .named = "work 1 has a value that cannot be"},
+    {"work is there twice",
+        WORK
+        "INSERT INTO work VALUES (1, 'sale-clock', 'B', '', 1, 0, 1), (1, 'sale-clock', 'C', '', 1, 0, 1)",
+        .failed = "work", .named = "work 1 is there 2 times"},
+    {"two products have one sku, since nothing keeps them apart",
+        "CREATE TABLE twins AS SELECT * FROM products; DROP TABLE products; ALTER TABLE twins RENAME TO "
+        "products;"
+        "UPDATE products SET sku = 'B' WHERE id = 3",
+        .failed = "values", .named = "product 3 B has the sku of product 2"},
 
     /* --- the sale --- */
     {"a sold-out sale goes on", "UPDATE products SET state = 'ACTIVE', end_reason = NULL WHERE id = 1",

@@ -108,7 +108,7 @@ void good_store_make(const struct audit_place *place)
         "'b3', 1));"
         "UPDATE sequences SET next_value = 21 WHERE name = 'purchases';"
         "UPDATE sequences SET next_value = 5 WHERE name = 'products';"
-        "INSERT INTO idempotency_keys VALUES (1, 'purchase:z', 'k', x'00', 0, 20, 1, 1);"
+        "INSERT INTO idempotency_keys VALUES (1, 'purchase:z', 'k', zeroblob(16), 0, 20, 1, 1);"
         "COMMIT;",
         (long long)SALE_START_MS, (long long)SALE_END_MS, (long long)SALE_START_MS, (long long)SALE_END_MS,
         (long long)SALE_START_MS, (long long)SALE_END_MS, (long long)SALE_START_MS, (long long)SALE_END_MS,
