@@ -44,6 +44,9 @@ static inline bool slice_eq(struct slice a, struct slice b)
 }
 
 /* ASCII letters compare without case; everything else byte for byte. */
+/* Below, at or above 0 as `a` comes before, is, or comes after `b` in order of bytes. */
+int slice_compare(struct slice a, struct slice b);
+
 bool slice_eq_nocase(struct slice a, struct slice b);
 
 bool slice_starts_with(struct slice text, struct slice prefix);

@@ -22,6 +22,7 @@
 #include "cmd/notify.h"
 #include "net/listener.h"
 #include "store/fault.h"
+#include "store/postgres.h"
 #include "store/sqlite.h"
 
 enum {
@@ -113,7 +114,9 @@ static void fill_config(struct server *server, size_t connections_max)
 
 static enum err open_store(struct server *server, struct error *error)
 {
-    enum err status = sqlite_store_open(server->params.store, &server->store, error);
+    enum err status = postgres_is_url(server->params.store)
+                          ? postgres_store_open(server->params.store, &server->store, error)
+                          : sqlite_store_open(server->params.store, &server->store, error);
     if (status != ERR_NONE || server->params.fault == NULL)
         return status;
     struct store *inner = server->store;
@@ -128,11 +131,15 @@ static enum err make_engine(struct server *server, struct error *error)
             .idempotency_ttl_ms = server->params.idempotency_ttl_ms,
             .idempotency_count_max = (size_t)server->params.idempotency_count_max},
         .line_depth_max = (size_t)server->params.line_depth_max,
+        .staleness_max_ms = server->params.staleness_max_ms,
     };
     int64_t began_ns = clock_mono_ns();
     enum err status = engine_create(&config, server->store, &server->app.engine, error);
+    char name[POSTGRES_NAME_LEN_MAX];
+    postgres_name(server->params.store, name); /* a password stays out of the log */
     if (status == ERR_NONE)
-        log_info("serve", "store %s loaded in %lld ms", server->params.store,
+        log_info("serve", "store %s loaded in %lld ms",
+            server->store->is_shared ? name : server->params.store,
             (long long)((clock_mono_ns() - began_ns) / 1000000));
     return status;
 }

@@ -572,6 +572,13 @@ bool world_load_key(struct world *world, const struct key_record *record)
 
 /* --- what a shared store brings in --- */
 
+void world_share(struct world *world)
+{
+    world->is_shared = true;
+    world->product_id_end = world->next_product_id;
+    world->purchase_id_end = world->next_purchase_id;
+}
+
 static void keys_unload(struct world *world)
 {
     struct list *node;

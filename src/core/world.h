@@ -68,6 +68,7 @@ struct product {
     uint64_t refresh_number;    /* shared: world.refresh_number in which it was last seen in the store */
     uint64_t touched_batch;     /* world.batch in which a pre-image was last kept */
     uint64_t published_batch;   /* the engine: world.batch in which a picture of it was last sent out */
+    uint64_t written_batch;     /* a store that writes it once a batch: world.batch in which it did */
     bool is_removed;            /* waits for the end of the batch */
 };
 
@@ -149,6 +150,9 @@ struct world {
 /* The secret keys the hashes against crafted collisions; any fixed value replays a run. */
 void world_init(struct world *world, const struct map_key *hash_key);
 void world_fini(struct world *world);
+
+/* Before anything is loaded: other nodes change the store too, and ids have to be reserved there first. */
+void world_share(struct world *world);
 
 /* --- what rules read --- */
 

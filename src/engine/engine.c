@@ -492,7 +492,8 @@ enum err engine_create(
     struct map_key hash_key;
     randombytes_buf(&hash_key, sizeof hash_key);
     world_init(&engine->world, &hash_key);
-    engine->world.is_shared = store->is_shared;
+    if (store->is_shared)
+        world_share(&engine->world);
     engine->tidy_at_ns = store->is_shared ? clock_mono_ns() : INT64_MAX;
     line_init(&engine->line, config->line_depth_max);
     pthread_mutex_init(&engine->last_error_lock, NULL);

@@ -6,6 +6,8 @@
 #include <libpq-fe.h>
 
 #include "store/postgres.h"
+#include "store/postgres_array.h"
+#include "store/postgres_link.h"
 
 /* --- postgres_error.c: connecting, and what a failure means --- */
 
@@ -50,5 +52,118 @@ MUST_CHECK enum err postgres_schema_check(PGconn *conn, struct error *error);
 /* The same as postgres_migrate, inside a transaction of the caller's: it takes the lock that keeps a second
  * migration waiting until the caller's transaction ends. */
 MUST_CHECK enum err postgres_schema_bring_up(PGconn *conn, int *version_before, struct error *error);
+
+/* --- postgres.c: the store --- */
+
+/* Time limits of a node's waits. Longer than the server's own (postgres_link.c), so that it can tell why. */
+enum {
+    POSTGRES_LOAD_MS = 3500,
+    POSTGRES_COMMIT_MS = 4000,
+    POSTGRES_LONG_COMMIT_MS = 65000, /* one that removes purchases, perhaps a million */
+    POSTGRES_READ_MS = 3500,
+};
+
+enum postgres_statement {
+    /* load */
+    STATEMENT_BEGIN,
+    STATEMENT_UNSYNCED,
+    STATEMENT_RESERVE_IDS,
+    STATEMENT_COMMIT,
+    STATEMENT_ROLLBACK,
+    STATEMENT_LOCK_PRODUCTS,
+    STATEMENT_LOCK_DUE_PRODUCTS,
+    STATEMENT_LOCK_DUE_KEYS,
+    STATEMENT_FIND_BUYERS,
+    STATEMENT_HAS_PURCHASES,
+    STATEMENT_FIND_KEYS,
+    STATEMENT_REFRESH_PRODUCTS,
+    STATEMENT_REFRESH_ALL,
+    /* commit */
+    STATEMENT_PROBE,
+    STATEMENT_ALLOW_LONG,
+    STATEMENT_ADD_PRODUCT,
+    STATEMENT_SET_PRODUCTS,
+    STATEMENT_REMOVE_PRODUCT,
+    STATEMENT_CLEAR_PURCHASES,
+    STATEMENT_ADD_PURCHASES,
+    STATEMENT_ADD_KEYS,
+    STATEMENT_REMOVE_KEYS,
+    STATEMENT_NOTIFY,
+    STATEMENT_COUNT
+};
+
+extern const struct link_statement postgres_statements[STATEMENT_COUNT];
+
+/* One command of a batch, in the order of skus. */
+struct batch_entry {
+    struct slice sku;
+    const struct command *command;
+};
+
+enum { STALE_SKUS_MAX = 256 };
+
+/* What other nodes have changed and we have not loaded yet. */
+struct stale {
+    char skus[STALE_SKUS_MAX][SKU_LEN_MAX + 1];
+    size_t count;
+    bool is_all; /* too many, or we were not listening for a while */
+};
+
+struct postgres_listener;
+
+enum { COLUMNS_MAX = 14 };
+
+struct postgres_store {
+    struct store base;
+    char *url;
+    char application_name[48];          /* "doorbuster node <random>" */
+    struct link link;                   /* engine thread */
+    atomic_int writer_pid;              /* of the link's server process: its notifications are our own */
+    bool is_in_transaction;             /* a load has begun one */
+    struct column columns[COLUMNS_MAX]; /* of statements being made */
+    struct batch_entry *entries;
+    size_t entries_size;
+    struct stale stale; /* engine thread: being loaded */
+    struct postgres_listener *listener;
+};
+
+/* --- postgres_load.c --- */
+
+MUST_CHECK enum err postgres_load(struct store *base, struct world *world,
+    const struct command *const *commands, size_t count, struct error *error);
+MUST_CHECK enum err postgres_load_due(
+    struct store *base, struct world *world, const struct due *due, struct error *error);
+void postgres_abandon(struct store *base);
+
+/* --- postgres_write.c --- */
+
+MUST_CHECK enum err postgres_commit(struct store *base, const struct world *world, struct error *error);
+MUST_CHECK enum err postgres_probe(struct store *base, struct error *error);
+
+/* --- postgres_reader.c --- */
+
+MUST_CHECK enum err postgres_reader_open(
+    struct store *base, struct store_reader **reader, struct error *error);
+MUST_CHECK enum err postgres_reader_purchases(
+    struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error);
+void postgres_reader_close(struct store_reader *base);
+
+/* --- postgres_listener.c: a thread that listens for what other nodes change --- */
+
+/* Not listening yet: everything counts as stale. NULL when memory is out. */
+struct postgres_listener *postgres_listener_create(struct postgres_store *store);
+
+/* Ends the thread, if there is one. */
+void postgres_listener_destroy(struct postgres_listener *listener);
+
+/* store_watch. */
+MUST_CHECK enum err postgres_watch(
+    struct store *base, void (*on_change)(void *context), void *context, struct error *error);
+
+/* Takes over what has become stale and returns up to when that is known to be all. Engine thread. */
+int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale);
+
+/* Gives it back when it could not be loaded. Engine thread. */
+void postgres_listener_give_back(struct postgres_listener *listener);
 
 #endif

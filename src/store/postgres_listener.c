@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What other nodes change. Every commit names the products that it has changed (NOTIFY), PostgreSQL tells all
+ * who listen, in order of commit. A thread with a connection of its own gathers the names; the engine loads
+ * them with its next batch, or at once when it is idle.
+ *
+ * How old a picture can be: the thread asks the server for the time every HEARTBEAT_MS. An answer shows that
+ * the connection stands, so that everything committed before the question has been told; that moment is what
+ * load reports as confirmed. Without answers the confirmation ages, until pictures may not refuse any more
+ * (engine_views_are_fresh). After a connection was lost everything counts as stale.
+ *
+ * The answer also tells how far the database's clock is ahead of ours. All nodes go by the database's, so
+ * that a sale starts and ends, and a lease runs out, at the same time for all.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/postgres_priv.h"
+
+enum {
+    NS_PER_MS = 1000000,
+    HEARTBEAT_MS = 500,
+    ANSWER_MS = 2000,   /* a heartbeat unanswered for so long: the connection is dead */
+    RECONNECT_MS = 250, /* between attempts */
+    WAKE_INTERVAL_MS =
+        10, /* the engine is woken no more often; a hot sale of another node changes with each batch */
+    CLOCK_AHEAD_MAX_MS = 1000, /* more than that is worth a warning */
+};
+
+struct postgres_listener {
+    struct postgres_store *store;
+    void (*on_change)(void *context);
+    void *context;
+    pthread_t thread;
+    bool is_started;
+    int stop_fd; /* readable: end */
+    pthread_mutex_t lock;
+    struct stale stale;   /* under lock */
+    int64_t confirmed_ns; /* under lock */
+    /* the thread's */
+    PGconn *conn;
+    int64_t asked_ns; /* the heartbeat under way, 0: none */
+    int64_t ask_at_ns;
+    int64_t wake_at_ns; /* 0: nothing to tell */
+    int64_t woken_ns;
+    bool was_warned;
+};
+
+struct postgres_listener *postgres_listener_create(struct postgres_store *store)
+{
+    struct postgres_listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL)
+        return NULL;
+    listener->store = store;
+    listener->stale.is_all = true;
+    listener->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&listener->lock, NULL);
+    return listener;
+}
+
+void postgres_listener_destroy(struct postgres_listener *listener)
+{
+    if (listener->is_started) {
+        uint64_t one = 1;
+        ssize_t written = write(listener->stop_fd, &one, sizeof one);
+        (void)written; /* the counter cannot be full */
+        pthread_join(listener->thread, NULL);
+    }
+    if (listener->stop_fd >= 0)
+        (void)close(listener->stop_fd);
+    pthread_mutex_destroy(&listener->lock);
+    free(listener);
+}
+
+/* --- the engine's side --- */
+
+int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale)
+{
+    pthread_mutex_lock(&listener->lock);
+    *stale = listener->stale;
+    listener->stale.count = 0;
+    listener->stale.is_all = false;
+    int64_t confirmed_ns = listener->confirmed_ns;
+    pthread_mutex_unlock(&listener->lock);
+    return confirmed_ns;
+}
+
+void postgres_listener_give_back(struct postgres_listener *listener)
+{
+    pthread_mutex_lock(&listener->lock);
+    listener->stale.is_all = true;
+    pthread_mutex_unlock(&listener->lock);
+}
+
+/* --- the thread --- */
+
+static void add_stale(struct postgres_listener *listener, const char *sku)
+{
+    struct stale *stale = &listener->stale;
+    pthread_mutex_lock(&listener->lock);
+    size_t i = 0;
+    while (i < stale->count && strcmp(stale->skus[i], sku) != 0)
+        i++;
+    if (i == STALE_SKUS_MAX || strlen(sku) > SKU_LEN_MAX) {
+        stale->is_all = true;
+    } else if (i == stale->count) {
+        memcpy(stale->skus[i], sku, strlen(sku) + 1);
+        stale->count++;
+    }
+    pthread_mutex_unlock(&listener->lock);
+}
+
+static void wake_soon(struct postgres_listener *listener)
+{
+    int64_t soonest_ns = listener->woken_ns + (int64_t)WAKE_INTERVAL_MS * NS_PER_MS;
+    if (listener->wake_at_ns == 0)
+        listener->wake_at_ns = soonest_ns;
+}
+
+static void wake_when_due(struct postgres_listener *listener, int64_t now_ns)
+{
+    if (listener->wake_at_ns == 0 || now_ns < listener->wake_at_ns)
+        return;
+    listener->wake_at_ns = 0;
+    listener->woken_ns = now_ns;
+    listener->on_change(listener->context);
+}
+
+/* What a node's own batches change is in its world already. */
+static void take_notifications(struct postgres_listener *listener)
+{
+    PGnotify *notification;
+    while ((notification = PQnotifies(listener->conn)) != NULL) {
+        if (notification->be_pid != atomic_load(&listener->store->writer_pid)) {
+            add_stale(listener, notification->extra);
+            wake_soon(listener);
+        }
+        PQfreemem(notification);
+    }
+}
+
+/* A difference that the round trip may have made is none. */
+static void take_time(struct postgres_listener *listener, int64_t database_ms, int64_t now_ns)
+{
+    int64_t round_trip_ms = (now_ns - listener->asked_ns) / NS_PER_MS;
+    int64_t ahead_ms = database_ms - (clock_wall_ms() - round_trip_ms / 2);
+    if (ahead_ms <= round_trip_ms / 2 + 1 && ahead_ms >= -round_trip_ms / 2 - 1)
+        ahead_ms = 0;
+    atomic_store(&listener->store->base.clock_ahead_ms, ahead_ms);
+    bool is_far = ahead_ms > CLOCK_AHEAD_MAX_MS || ahead_ms < -CLOCK_AHEAD_MAX_MS;
+    if (is_far && !listener->was_warned)
+        log_warn("store",
+            "the database's clock is %lld ms ahead of this machine's; sales go by the database's",
+            (long long)ahead_ms);
+    listener->was_warned = is_far;
+}
+
+static void take_answer(struct postgres_listener *listener, const PGresult *result)
+{
+    int64_t database_ms;
+    int64_t now_ns = clock_mono_ns();
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || listener->asked_ns == 0 ||
+        !slice_to_i64(slice_cstr(PQgetvalue(result, 0, 0)), &database_ms))
+        return;
+    take_time(listener, database_ms, now_ns);
+    pthread_mutex_lock(&listener->lock);
+    listener->confirmed_ns = listener->asked_ns;
+    pthread_mutex_unlock(&listener->lock);
+    listener->asked_ns = 0;
+    wake_soon(listener);
+}
+
+static bool ask_for_time(struct postgres_listener *listener, int64_t now_ns)
+{
+    listener->asked_ns = now_ns;
+    listener->ask_at_ns = now_ns + (int64_t)HEARTBEAT_MS * NS_PER_MS;
+    return PQsendQuery(listener->conn, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint") == 1;
+}
+
+/* Reads what has come. False: the connection is gone. */
+static bool receive(struct postgres_listener *listener)
+{
+    if (PQconsumeInput(listener->conn) != 1)
+        return false;
+    while (PQisBusy(listener->conn) == 0) {
+        PGresult *result = PQgetResult(listener->conn);
+        if (result == NULL)
+            break;
+        take_answer(listener, result);
+        PQclear(result);
+    }
+    take_notifications(listener);
+    return PQstatus(listener->conn) == CONNECTION_OK;
+}
+
+/* Waits for the server or the time; false: the end was asked for. */
+static bool wait(const struct postgres_listener *listener, int fd, int64_t until_ns)
+{
+    int64_t left_ns = until_ns - clock_mono_ns();
+    struct pollfd fds[2] = {{.fd = listener->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    int timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
+    (void)poll(fds, 2, timeout_ms); /* when it is interrupted the loop comes again */
+    return fds[0].revents == 0;
+}
+
+/* Listens until the connection breaks; false: the end was asked for. */
+static bool listen_on(struct postgres_listener *listener)
+{
+    listener->asked_ns = 0;
+    listener->ask_at_ns = 0;
+    postgres_listener_give_back(listener);
+    for (;;) {
+        int64_t now_ns = clock_mono_ns();
+        wake_when_due(listener, now_ns);
+        if (listener->asked_ns != 0 && now_ns - listener->asked_ns > (int64_t)ANSWER_MS * NS_PER_MS)
+            return true;
+        if (listener->asked_ns == 0 && now_ns >= listener->ask_at_ns && !ask_for_time(listener, now_ns))
+            return true;
+        int64_t until_ns = listener->asked_ns == 0 ? listener->ask_at_ns
+                                                   : listener->asked_ns + (int64_t)ANSWER_MS * NS_PER_MS;
+        if (listener->wake_at_ns != 0 && listener->wake_at_ns < until_ns)
+            until_ns = listener->wake_at_ns;
+        if (!wait(listener, PQsocket(listener->conn), until_ns))
+            return false;
+        if (!receive(listener))
+            return true;
+    }
+}
+
+static bool connect_and_listen(struct postgres_listener *listener, struct error *error)
+{
+    enum err err = postgres_connect(listener->store->url, &listener->conn, error);
+    if (err == ERR_NONE)
+        err = postgres_run(listener->conn, "LISTEN doorbuster", "listen at", error);
+    return err == ERR_NONE;
+}
+
+static void *listener_main(void *argument)
+{
+    struct postgres_listener *listener = argument;
+    struct error error;
+    bool was_lost = false;
+    bool goes_on = true;
+    while (goes_on) {
+        if (connect_and_listen(listener, &error)) {
+            if (was_lost)
+                log_info("store", "changes of other nodes are heard again");
+            was_lost = false;
+            goes_on = listen_on(listener);
+        }
+        PQfinish(listener->conn);
+        listener->conn = NULL;
+        if (goes_on) {
+            if (!was_lost)
+                log_warn("store", "changes of other nodes are not heard at present; trying again");
+            was_lost = true;
+            goes_on = wait(listener, -1, clock_mono_ns() + (int64_t)RECONNECT_MS * NS_PER_MS);
+        }
+    }
+    return NULL;
+}
+
+enum err postgres_watch(
+    struct store *base, void (*on_change)(void *context), void *context, struct error *error)
+{
+    struct postgres_listener *listener = ((struct postgres_store *)base)->listener;
+    if (listener->stop_fd < 0)
+        return error_set(error, ERR_IO, "too many open files; raise the limit (ulimit -n)");
+    listener->on_change = on_change;
+    listener->context = context;
+    if (pthread_create(&listener->thread, NULL, listener_main, listener) != 0)
+        return error_set(error, ERR_MEMORY, "cannot start a thread; is the limit of processes reached?");
+    listener->is_started = true;
+    return ERR_NONE;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plain reads: a connection of their own, one query for however many questions. A connection that has broken
+ * is made again with the next question.
+ */
+#include "store/postgres_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+
+enum { READ_PURCHASES, READ_COUNT };
+
+static const struct link_statement statements[READ_COUNT] = {
+    [READ_PURCHASES] =
+        {"SELECT asked.place, found.id, found.purchased_at"
+         " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (sku, user_id, place),"
+         " LATERAL (SELECT purchase_log.id, purchased_at FROM products, purchase_log"
+         " WHERE products.sku = asked.sku AND product_id = products.id AND user_id = asked.user_id"
+         " ORDER BY nth DESC LIMIT 1) AS found",
+            "look up purchases in"},
+};
+
+struct postgres_reader {
+    struct store_reader base;
+    char application_name[64];
+    struct link link;
+    struct column skus;
+    struct column users;
+};
+
+enum err postgres_reader_open(struct store *base, struct store_reader **reader_out, struct error *error)
+{
+    const struct postgres_store *store = (const struct postgres_store *)base;
+    struct postgres_reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for a reader");
+    reader->base.store = base;
+    (void)snprintf(
+        reader->application_name, sizeof reader->application_name, "%s reader", store->application_name);
+    link_init(&reader->link, store->url, reader->application_name, statements, READ_COUNT);
+    *reader_out = &reader->base;
+    return ERR_NONE; /* it connects when it is asked something */
+}
+
+static void take_row(const PGresult *result, int row, struct purchase_lookup *lookups, size_t count)
+{
+    size_t place = (size_t)postgres_get_i64(PQgetvalue(result, row, 0)) - 1;
+    ENSURE(place < count);
+    lookups[place].is_found = true;
+    lookups[place].row.id = postgres_get_i64(PQgetvalue(result, row, 1));
+    lookups[place].row.purchased_ms = postgres_get_ms(PQgetvalue(result, row, 2));
+}
+
+static enum err ask(
+    struct postgres_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error)
+{
+    struct link *link = &reader->link;
+    struct slice skus;
+    struct slice users;
+    PGresult *result = NULL;
+    if (!column_finish(&reader->skus, &skus) || !column_finish(&reader->users, &users))
+        return error_set(error, ERR_MEMORY, "no memory to look up %zu purchases", count);
+    enum err err = link_open(link, error);
+    if (err != ERR_NONE)
+        return err;
+    link_begin(link, POSTGRES_READ_MS);
+    link_param(link, skus);
+    link_param(link, users);
+    err = link_send(link, READ_PURCHASES, error);
+    if (err == ERR_NONE)
+        err = link_sync(link, error);
+    if (err == ERR_NONE)
+        err = link_result(link, READ_PURCHASES, &result, error);
+    for (int row = 0; err == ERR_NONE && row < PQntuples(result); row++)
+        take_row(result, row, lookups, count);
+    PQclear(result);
+    if (link->conn != NULL && link_end(link, NULL) != ERR_NONE)
+        link_close(link);
+    return err;
+}
+
+enum err postgres_reader_purchases(
+    struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error)
+{
+    struct postgres_reader *reader = (struct postgres_reader *)base;
+    bool was_open = reader->link.conn != NULL;
+    column_start(&reader->skus, POSTGRES_TEXT);
+    column_start(&reader->users, POSTGRES_TEXT);
+    for (size_t i = 0; i < count; i++) {
+        lookups[i].is_found = false;
+        column_put_text(&reader->skus, lookups[i].sku);
+        column_put_text(&reader->users, lookups[i].user);
+    }
+    enum err err = ask(reader, lookups, count, error);
+    /* One that was cut while nobody used it: a question may be asked twice. */
+    if (err == ERR_UNAVAILABLE && was_open && reader->link.conn == NULL)
+        err = ask(reader, lookups, count, error);
+    return err;
+}
+
+void postgres_reader_close(struct store_reader *base)
+{
+    struct postgres_reader *reader = (struct postgres_reader *)base;
+    link_close(&reader->link);
+    column_fini(&reader->skus);
+    column_fini(&reader->users);
+    free(reader);
+}
