@@ -4,6 +4,7 @@
 
 #include "api/envelope.h"
 #include "api/flash_sale_priv.h"
+#include "base/utf8.h"
 
 enum { NS_PER_MS = 1000000 };
 
@@ -19,6 +20,24 @@ bool is_sku(struct slice text)
             return false;
     }
     return true;
+}
+
+struct slice header_to_utf8(struct arena *arena, struct slice text)
+{
+    if (utf8_is_valid(text))
+        return text;
+    char memory[2 * HEADER_TEXT_LEN_MAX];
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.base[i];
+        if (c >= 0x80) {
+            memory[len++] = (char)(0xC0 | c >> 6);
+            memory[len++] = (char)(0x80 | (c & 0x3F));
+        } else {
+            memory[len++] = (char)c;
+        }
+    }
+    return arena_copy(arena, slice_make(memory, len));
 }
 
 struct face_call *face_call_create(struct http_request *request, struct net_thread *thread,
@@ -95,14 +114,14 @@ bool face_call_read_key(struct face_call *face_call, struct slice kind, struct s
     if (!http_header(request, SLICE("idempotency-key"), &header))
         return true;
     struct slice key = unquote(header);
-    if (key.len == 0 || key.len > KEY_LEN_MAX || http_header_count(request, SLICE("idempotency-key")) > 1) {
+    if (key.len == 0 || key.len > HEADER_TEXT_LEN_MAX || http_header_count(request, SLICE("idempotency-key")) > 1) {
         face_call_fini(face_call);
         reply_field_error(request, SLICE("Idempotency-Key must be one value of 1 to 255 characters."),
             SLICE("Idempotency-Key"), SLICE("Must be a non-empty string (max 255 characters)"));
         return false;
     }
     struct idempotency *idempotency = &face_call->call.command.idempotency;
-    idempotency->key = key;
+    idempotency->key = header_to_utf8(&request->arena, key);
     idempotency->scope = join(&request->arena, kind, owner);
     if (request->arena.has_overflowed) { /* without its scope the key would be everybody's */
         face_call_fini(face_call);

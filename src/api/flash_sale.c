@@ -15,10 +15,9 @@
 #include "api/metrics.h"
 #include "api/streams.h"
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "net/http_query.h"
 
-enum { USER_CHARS_MAX = 255, NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000 };
 
 void put_purchase_no(struct strbuf *body, int64_t purchase_id, int64_t purchased_ms)
 {
@@ -56,32 +55,13 @@ static struct slice user_header(const struct http_request *request)
     return http_header(request, SLICE("x-user-id"), &value) ? slice_trim(value) : slice_make("", 0);
 }
 
-/* Header bytes that are not UTF-8 are ISO 8859-1, as the original read them. */
-static struct slice to_utf8(struct arena *arena, struct slice text)
-{
-    if (utf8_is_valid(text))
-        return text;
-    char memory[2 * USER_CHARS_MAX];
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.base[i];
-        if (c >= 0x80) {
-            memory[len++] = (char)(0xC0 | c >> 6);
-            memory[len++] = (char)(0x80 | (c & 0x3F));
-        } else {
-            memory[len++] = (char)c;
-        }
-    }
-    return arena_copy(arena, slice_make(memory, len));
-}
-
 /* False: the request has been answered with 400. */
 static bool read_user(struct http_request *request, struct slice *user)
 {
     struct slice text = user_header(request);
     bool is_there = text.len > 0;
-    if (is_there && text.len <= USER_CHARS_MAX) {
-        *user = to_utf8(&request->arena, text);
+    if (is_there && text.len <= HEADER_TEXT_LEN_MAX) {
+        *user = header_to_utf8(&request->arena, text);
         return true;
     }
     reply_field_error(request,

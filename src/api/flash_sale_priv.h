@@ -18,6 +18,14 @@ struct face_call {
 /* ^[A-Za-z0-9-]{1,64}$ */
 bool is_sku(struct slice text);
 
+enum { HEADER_TEXT_LEN_MAX = 255 }; /* bytes on the wire of a user or a key */
+
+/*
+ * The text of a header, at most HEADER_TEXT_LEN_MAX long, as UTF-8: bytes that are none are ISO 8859-1, as the
+ * original read them. A copy of those is in the arena, which overflows when it is full.
+ */
+struct slice header_to_utf8(struct arena *arena, struct slice text);
+
 /* In the request's arena; NULL when that is full, and then the request has been answered with 500. */
 struct face_call *face_call_create(struct http_request *request, struct net_thread *thread,
     enum command_kind kind, void (*on_done)(struct engine_call *call));

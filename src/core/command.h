@@ -23,7 +23,7 @@ enum {
     USER_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     PRODUCT_NAME_CHARS_MAX = 255,
     PRODUCT_NAME_LEN_MAX = 1020, /* bytes of UTF-8 */
-    KEY_LEN_MAX = 255,
+    KEY_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     FINGERPRINT_BYTES = 16,
 };
 

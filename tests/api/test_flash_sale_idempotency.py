@@ -48,6 +48,15 @@ def test_stored_reply_survives_a_restart(start_server, shop_of, stop):
     assert reply.status == 422
 
 
+def test_key_may_have_any_bytes_that_a_header_may_have(unlimited, shop_of):
+    """A key that is not UTF-8 makes a store that takes only UTF-8 refuse the whole batch."""
+    shop = shop_of(unlimited)
+    sku, user, headers = shop.sale(stock=5), new_user(), {"Idempotency-Key": "caf\xe9-" + new_sku("key")}
+    first = shop.buy(sku, user, headers)
+    assert PURCHASED.fullmatch(first.text), first
+    expect(shop.buy(sku, user, headers), 200, first.text)
+
+
 def test_refusals_are_stored_too(unlimited, shop_of):
     """A refusal is decided anew when it is asked for again with its key."""
     shop = shop_of(unlimited)
