@@ -38,7 +38,6 @@ struct limits_link {
     size_t waiting_count;
     bool is_up;
     int64_t up_ns;
-    bool is_graced;              /* the first is late, and the loop was given one more turn to read */
     struct limits_attempt probe; /* of an opening: the script is stored, then run once */
     char sha[SHA_LEN];
     char expiry[24]; /* ms, decimal */
@@ -53,6 +52,7 @@ static void on_timer(uv_timer_t *timer);
 static void wait_for(struct limits_link *link, struct limits_attempt *attempt)
 {
     attempt->link = link;
+    attempt->is_overdue = false;
     attempt->asked_ns = clock_mono_ns();
     list_append(&link->waiting, &attempt->node);
     link->waiting_count++;
@@ -73,22 +73,20 @@ static void take_off(struct limits_attempt *attempt)
 static void on_timer(uv_timer_t *timer)
 {
     struct limits_link *link = timer->data;
-    struct list *first = list_first(&link->waiting);
-    if (first == NULL) {
-        link->is_graced = false;
+    struct list *node = list_first(&link->waiting);
+    if (node == NULL)
         return;
-    }
-    int64_t waited_ms =
-        (clock_mono_ns() - CONTAINER_OF(first, struct limits_attempt, node)->asked_ns) / NS_PER_MS;
-    bool is_late = waited_ms >= LIMITS_WAIT_MS;
-    if (is_late && link->is_graced) {
-        link->is_graced = false;
+    struct limits_attempt *first = CONTAINER_OF(node, struct limits_attempt, node);
+    int64_t waited_ms = (clock_mono_ns() - first->asked_ns) / NS_PER_MS;
+    if (waited_ms < LIMITS_WAIT_MS) {
+        uv_timer_start(timer, on_timer, (uint64_t)(LIMITS_WAIT_MS - waited_ms), 0);
+    } else if (!first->is_overdue) {
+        first->is_overdue = true;
+        uv_timer_start(timer, on_timer, 1, 0);
+    } else {
         redis_link_fail(link->redis, "it has not answered within 50 ms");
         link->on_turn_end(link->context);
-        return;
     }
-    link->is_graced = is_late;
-    uv_timer_start(timer, on_timer, is_late ? 1 : (uint64_t)(LIMITS_WAIT_MS - waited_ms), 0);
 }
 
 /* --- asking --- */

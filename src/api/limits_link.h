@@ -32,6 +32,7 @@ struct limits_attempt {
     struct redis_call call;
     struct list node;
     int64_t asked_ns;
+    bool is_overdue; /* the loop has been given one more turn to read the answer */
     char key[LIMITS_KEY_LEN];
 };
 
