@@ -24,6 +24,7 @@ enum {
     IN_SERVE = 1 << VERB_SERVE,
     IN_RUSH = 1 << VERB_RUSH,
     IN_VERIFY = 1 << VERB_VERIFY,
+    IN_MIGRATE = 1 << VERB_MIGRATE,
     IN_DEMO = 1 << VERB_DEMO,
     IN_HELP = 1 << VERB_HELP
 };

@@ -378,9 +378,7 @@ static enum err open_copy(struct loader *loader)
 
 static enum err load(struct loader *loader, int64_t *version)
 {
-    enum err err = postgres_link_run(&loader->link, begin_sql, "begin to read", loader->error);
-    if (err == ERR_NONE)
-        err = check_version(loader, version);
+    enum err err = check_version(loader, version);
     if (err == ERR_NONE)
         err = look_at_columns(loader);
     if (err == ERR_NONE)
@@ -398,16 +396,30 @@ static enum err load(struct loader *loader, int64_t *version)
     return err;
 }
 
-enum err postgres_snapshot_open(struct snapshot *snapshot, const char *url, struct error *error)
+static enum err open_link(struct postgres_link *link, const char *url, struct error *error)
 {
-    struct loader loader = {.error = error};
+    enum err err = postgres_link_open(link, url, error);
+    if (err != ERR_NONE)
+        return err;
+    err = postgres_link_run(link, begin_sql, "begin to read", error);
+    if (err != ERR_NONE)
+        postgres_link_close(link);
+    return err;
+}
+
+enum err postgres_snapshot_open(
+    struct snapshot *snapshot, const char *url, struct pg_conn *within, struct error *error)
+{
+    struct loader loader = {.link.conn = within, .error = error};
     *snapshot = (struct snapshot){.reading = SNAPSHOT_DATABASE};
-    enum err err = postgres_link_open(&loader.link, url, error);
+    database_url_name(url, loader.link.name);
+    (void)snprintf(snapshot->name, sizeof snapshot->name, "%s", loader.link.name);
+    enum err err = within == NULL ? open_link(&loader.link, url, error) : ERR_NONE;
     if (err != ERR_NONE)
         return err;
     err = load(&loader, &snapshot->schema_version);
-    (void)snprintf(snapshot->name, sizeof snapshot->name, "%s", loader.link.name);
-    postgres_link_close(&loader.link);
+    if (within == NULL)
+        postgres_link_close(&loader.link);
     snapshot->db = loader.db;
     if (err != ERR_NONE)
         snapshot_close(snapshot);

@@ -14,7 +14,9 @@
 /*
  * Fills snapshot->db, name and schema_version. ERR_USAGE, ERR_UNAVAILABLE: the URL, the server; ERR_OLDER:
  * the tables are missing or old; ERR_NEWER; ERR_CORRUPT: a table is gone. The message shows no password.
+ * `within`: read in the open transaction of this connection, which is left as it is; NULL: connect.
  */
-MUST_CHECK enum err postgres_snapshot_open(struct snapshot *snapshot, const char *url, struct error *error);
+MUST_CHECK enum err postgres_snapshot_open(
+    struct snapshot *snapshot, const char *url, struct pg_conn *within, struct error *error);
 
 #endif

@@ -209,7 +209,7 @@ static enum err make_views(const struct snapshot *snapshot, struct error *error)
 enum err snapshot_open(struct snapshot *snapshot, const char *store, struct error *error)
 {
     if (database_url_is(store))
-        return postgres_snapshot_open(snapshot, store, error);
+        return postgres_snapshot_open(snapshot, store, NULL, error);
     *snapshot = (struct snapshot){.db = NULL};
     (void)snprintf(snapshot->name, sizeof snapshot->name, "%s", store);
     enum err err = choose(snapshot, store, error);
@@ -222,6 +222,12 @@ enum err snapshot_open(struct snapshot *snapshot, const char *store, struct erro
     if (err != ERR_NONE)
         snapshot_close(snapshot);
     return err;
+}
+
+enum err snapshot_open_within(
+    struct snapshot *snapshot, const char *url, struct pg_conn *connection, struct error *error)
+{
+    return postgres_snapshot_open(snapshot, url, connection, error);
 }
 
 void snapshot_close(struct snapshot *snapshot)

@@ -24,6 +24,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct pg_conn; /* libpq's PGconn */
+
 enum snapshot_reading {
     SNAPSHOT_SEALED,   /* stopped cleanly: the file alone, as it lies */
     SNAPSHOT_SHARED,   /* with its log, beside a server that may be at work, or after one that was killed */
@@ -57,6 +59,12 @@ struct snapshot {
  * to be closed after an error.
  */
 MUST_CHECK enum err snapshot_open(struct snapshot *snapshot, const char *store, struct error *error);
+
+/* The same of a PostgreSQL store as an open transaction sees it, which stays open; `url` gives the name only.
+ */
+MUST_CHECK enum err snapshot_open_within(
+    struct snapshot *snapshot, const char *url, struct pg_conn *connection, struct error *error);
+
 void snapshot_close(struct snapshot *snapshot);
 
 /*

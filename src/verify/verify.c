@@ -264,7 +264,11 @@ static enum err check_snapshot(struct run *run)
 /* One attempt. *is_intact false: the store changed under it, and nothing that it says counts. */
 static enum err run_once(struct run *run, bool *is_intact)
 {
-    enum err err = snapshot_open(&run->snapshot, run->options->store_path, run->error);
+    const struct verify_options *options = run->options;
+    enum err err =
+        options->connection == NULL
+            ? snapshot_open(&run->snapshot, options->store_path, run->error)
+            : snapshot_open_within(&run->snapshot, options->store_path, options->connection, run->error);
     if (err != ERR_NONE)
         return err;
     run->audit = (struct audit){.db = NULL};

@@ -16,6 +16,8 @@
 
 struct verify_options {
     const char *store_path;      /* or the URL of a PostgreSQL store */
+    struct pg_conn *connection;  /* libpq's, with a transaction whose rows nobody else sees yet, to read in
+                                    instead  of a connection of our own to store_path; NULL: none */
     const char *sku;             /* NULL: all products */
     const char *const *journals; /* journals of `doorbuster rush` */
     size_t journal_count;
