@@ -149,7 +149,7 @@ def test_one_of_a_burst_on_all_nodes_is_admitted(start_redis, start_nodes):
         assert set(admitted) == set(users)
 
 
-def test_pipelined_requests_are_answered_in_order(start_redis, start_nodes):
+def test_waiting_for_redis_keeps_pipelined_answers_in_order(start_redis, start_nodes):
     """Requests that wait for Redis are overtaken by others of the same connection, or lost."""
     shop, = start_nodes(start_redis().url())
     users = [new_user() for _ in range(50)]
