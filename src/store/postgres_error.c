@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/database_url.h"
@@ -21,12 +22,13 @@ static void ignore_notice(void *context, const char *message)
     (void)message;
 }
 
-/* Fills in what the URL leaves open; what the URL says wins. */
+/* Fills in what the URL leaves open; what the URL says wins. The time limit of TCP holds for each host that
+ * is tried, so that one that has vanished does not keep us from the next. */
 static PGconn *start(const char *url)
 {
     const char *const names[] = {"fallback_application_name", "tcp_user_timeout", "keepalives_idle", "dbname",
         "client_encoding", NULL};
-    const char *const values[] = {"doorbuster", "5000", "5", url, "UTF8", NULL};
+    const char *const values[] = {"doorbuster", "3000", "5", url, "UTF8", NULL};
     PGconn *conn = PQconnectStartParams(names, values, 1);
     if (conn == NULL)
         return NULL;
@@ -52,10 +54,24 @@ static bool wait_for(PGconn *conn, PostgresPollingStatusType status, int64_t dea
     }
 }
 
+/* How many hosts the URL names, which are tried one after the other. */
+static int host_count(PGconn *conn)
+{
+    int count = 1;
+    PQconninfoOption *options = PQconninfo(conn);
+    for (const PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++) {
+        bool is_list = strcmp(option->keyword, "host") == 0 && option->val != NULL;
+        for (const char *at = is_list ? option->val : ""; *at != '\0'; at++)
+            count += *at == ',';
+    }
+    PQconninfoFree(options);
+    return count;
+}
+
 /* PQconnectPoll until it stands or fails; true: it was in time. */
 static bool connect_in_time(PGconn *conn)
 {
-    int64_t deadline_ns = clock_mono_ns() + (int64_t)POSTGRES_CONNECT_MS * NS_PER_MS;
+    int64_t deadline_ns = clock_mono_ns() + host_count(conn) * (int64_t)POSTGRES_CONNECT_MS * NS_PER_MS;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     if (PQstatus(conn) == CONNECTION_BAD)
         return true;
@@ -97,8 +113,7 @@ enum err postgres_connect(const char *url, PGconn **conn, struct error *error)
         return error_set(error, ERR_MEMORY, "no memory for a connection");
     if (!connect_in_time(made))
         err = error_set(error, ERR_UNAVAILABLE,
-            "cannot connect to %s: no answer within %d s; look at host, port and firewall", name,
-            POSTGRES_CONNECT_MS / 1000);
+            "cannot connect to %s: no answer in time; look at host, port and firewall", name);
     else if (PQstatus(made) != CONNECTION_OK)
         err = postgres_failure(made, NULL, "connect to", error);
     if (err != ERR_NONE) {

@@ -39,10 +39,14 @@ static const char session_sql[] =
     " set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('application_name', $1, false)";
 
-/* A connection that was cut may live on in the server and hold locks: our own older ones end first. */
+/*
+ * A connection that was cut may live on in the server and hold locks: our own older ones end first. Not one
+ * that is committed here and waits for the standby: ending the wait would show to others what a promoted
+ * standby may not have, and an answer that rests on it would be an acknowledgement of what can still be lost.
+ */
 static const char succeed_sql[] = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                                   " WHERE application_name = $1 AND pid <> pg_backend_pid()"
-                                  " AND usename = current_user";
+                                  " AND usename = current_user AND wait_event IS DISTINCT FROM 'SyncRep'";
 
 void link_init(struct link *link, const char *url, const char *application_name,
     const struct link_statement *statements, size_t statement_count)

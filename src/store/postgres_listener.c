@@ -189,6 +189,7 @@ static bool receive(struct postgres_listener *listener)
 {
     if (PQconsumeInput(listener->conn) != 1)
         return false;
+    take_notifications(listener); /* before the answer that says that these are all */
     while (PQisBusy(listener->conn) == 0) {
         PGresult *result = PQgetResult(listener->conn);
         if (result == NULL)
@@ -196,7 +197,6 @@ static bool receive(struct postgres_listener *listener)
         take_answer(listener, result);
         PQclear(result);
     }
-    take_notifications(listener);
     return PQstatus(listener->conn) == CONNECTION_OK;
 }
 

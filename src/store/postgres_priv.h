@@ -12,11 +12,11 @@
 /* --- postgres_error.c: connecting, and what a failure means --- */
 
 /*
- * Connects, within POSTGRES_CONNECT_MS for all hosts of the URL together. ERR_USAGE, ERR_UNAVAILABLE and
+ * Connects, within POSTGRES_CONNECT_MS for each host of the URL. ERR_USAGE, ERR_UNAVAILABLE and
  * others of postgres_failure; *conn is NULL after an error, else the caller's to PQfinish. The connection
  * speaks UTF-8, says nothing on standard error, and its messages carry their codes.
  */
-enum { POSTGRES_CONNECT_MS = 5000 };
+enum { POSTGRES_CONNECT_MS = 3500 };
 MUST_CHECK enum err postgres_connect(const char *url, PGconn **conn, struct error *error);
 
 /*
