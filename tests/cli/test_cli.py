@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("DOORBUSTER_BIN", "build/doorbuster")).resolve()
-VERBS = ["serve", "rush", "verify", "demo", "help"]
+VERBS = ["serve", "rush", "verify", "migrate", "demo", "help"]
 SECONDS_MAX = 60
 
 
