@@ -30,7 +30,7 @@ IS_CI = os.environ.get("CI") == "true"
 FUZZ_SECONDS = 10
 TAIL_LINES = 60
 # The tests in which the server's threads meet: buying, streams, and the end.
-TSAN_SELECT = "flash_sale_purchase or flash_sale_sse or flash_sale_idempotency or shutdown"
+TSAN_SELECT = "flash_sale_purchase or flash_sale_sse or flash_sale_idempotency or limits_redis or shutdown"
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:detect_stack_use_after_return=1",

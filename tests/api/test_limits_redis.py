@@ -14,6 +14,8 @@ from redis_service import FakeRedis, Missing, Redis, is_probe, well_behaved
 from shop import (BAD_REQUEST, LIMITED, NOT_ACTIVE, NO_USER, PURCHASES, expect, new_user)
 from test_flash_sale_limiter import SLACK
 
+pytestmark = pytest.mark.embedded  # the limiter knows nothing of stores
+
 PASSWORD = "s3cret:pass/word"
 PATIENCE = 15.0  # seconds, for what a node does by itself within two or three
 WAIT_MAX = 1.0   # seconds; an attempt may wait 50 ms, the rest is for slow machines
