@@ -23,7 +23,7 @@ enum {
     PROBE_INTERVAL_MS = 250, /* while the store fails, or memory is out */
     TICK_INTERVAL_MS =
         20, /* shared store: what is due may be another node's, so it is not tried all the time */
-    TIDY_INTERVAL_MS = 5000, /* shared store: what is due without our knowing is looked for so often */
+    TIDY_INTERVAL_MS = 2000, /* shared store: what is due without our knowing is looked for so often */
     DECISIONS_MAX = 5,       /* of a batch, when other nodes are quicker each time */
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
 };
@@ -262,8 +262,10 @@ static enum err commit(struct engine *engine)
     }
     measure_commit(engine, clock_mono_ns() - began_ns);
     publish_changes(engine);
-    publish_refreshed(engine);
+    /* Before what was refreshed is let go of: a product may have been refreshed and then removed by the
+     * batch. */
     world_accept(&engine->world);
+    publish_refreshed(engine);
     return ERR_NONE;
 }
 
