@@ -17,23 +17,28 @@ bool database_url_is(const char *text)
     return after_scheme(text) != NULL;
 }
 
-/* What stands before the last @ may be a password in part, so only the user's name of it is shown. */
+/* One @ at the most, and before the first slash: then it is certain where the password ends. */
+static bool is_clear(const char *rest)
+{
+    const char *at = strchr(rest, '@');
+    const char *slash = strchr(rest, '/');
+    return at == NULL || ((slash == NULL || slash > at) && strchr(at + 1, '@') == NULL);
+}
+
 void database_url_name(const char *url, char name[DATABASE_NAME_LEN_MAX])
 {
     struct strbuf buf;
     strbuf_init(&buf, name, DATABASE_NAME_LEN_MAX - 1);
     const char *rest = after_scheme(url);
-    const char *at = rest == NULL ? NULL : strrchr(rest, '@');
-    if (rest == NULL) {
-        strbuf_lit(&buf, "(no URL of a database)");
+    if (rest == NULL || !is_clear(rest)) {
+        strbuf_lit(&buf, "(no clear URL of a database)");
     } else {
+        const char *at = strchr(rest, '@');
         const char *place = at == NULL ? rest : at + 1;
         strbuf_lit(&buf, "postgres://");
-        if (at != NULL) {
-            size_t user_len = strcspn(rest, ":@/?#");
-            strbuf_put(&buf, slice_make(rest, rest[user_len] == ':' || rest + user_len == at ? user_len : 0));
-            strbuf_put_char(&buf, '@');
-        }
+        if (at != NULL)
+            strbuf_put(&buf, slice_make(rest, strcspn(rest, ":@")));
+        strbuf_put(&buf, at == NULL ? SLICE("") : SLICE("@"));
         strbuf_put(&buf, slice_make(place, strcspn(place, "?#")));
     }
     name[buf.len] = '\0';
@@ -45,10 +50,7 @@ enum err database_url_check(const char *url, struct error *error)
     if (rest == NULL)
         return error_set(
             error, ERR_USAGE, "the store is no URL like postgres://USER:PASSWORD@HOST:PORT/DATABASE");
-    const char *at = strchr(rest, '@');
-    const char *slash = strchr(rest, '/');
-    bool is_clear = at == NULL || ((slash == NULL || slash > at) && strchr(at + 1, '@') == NULL);
-    if (is_clear)
+    if (is_clear(rest))
         return ERR_NONE;
     return error_set(error, ERR_USAGE,
         "the URL of the store is not clear: one @ may stand in it, before the host; in a user's name or a "

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+`doorbuster migrate` as an operator meets it: tables made once whoever asks how often, a whole store moved with every
+row and no id given out twice, and a database that is as it was whenever something is not in order.
+"""
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+from postgres_books import (BINARY, GOOD, HOLDS, START_MS, USAGE, VIOLATED, WORLD, environment, make_shop,  # noqa: E402
+    one_line, run, start_postgres)
+from services import wait_for  # noqa: E402
+
+PURCHASES = 100_000
+EVERYTHING = ("SELECT 'p', id::text, sku FROM products UNION ALL SELECT 'l', id::text, user_id FROM purchase_log"
+    " UNION ALL SELECT 'k', scope, key FROM idempotency_keys UNION ALL SELECT 's', name, next_value::text FROM sequences"
+    " UNION ALL SELECT 'w', id::text, kind FROM work ORDER BY 1, 2, 3")
+TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    server = start_postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(postgres):
+    """(name, URL) of a new, empty database."""
+    name = postgres.create_database()
+    yield name, postgres.url(name)
+    postgres.drop_database(name)
+
+
+def migrate(*arguments, expect=HOLDS):
+    done = run("migrate", *arguments)
+    assert done.returncode == expect, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def verify(store):
+    done = run("verify", "--store", store)
+    assert done.returncode == HOLDS, done.stdout + done.stderr
+
+
+def spoil(path, statements):
+    shop = sqlite3.connect(path)
+    shop.execute("PRAGMA ignore_check_constraints = 1")
+    shop.executescript(statements)
+    shop.close()
+
+
+def checksums(text):
+    return re.findall(r"[0-9a-f]{16} on both sides", text)
+
+
+# --- the tables alone ---
+
+def test_tables_are_made_once(postgres, database):
+    """A second migrate changes something or fails; or verify and migrate disagree about the version."""
+    name, url = database
+    done = migrate("--store", url)
+    assert done.stdout.endswith(f"/{name}: made the tables, version 1\n") and done.stdout.count("\n") == 1
+    before = postgres.sql(TABLES + " ORDER BY 1", database=name)
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(1,)]
+    assert migrate("--store", url).stdout.endswith("the tables are at version 1 already\n")
+    assert postgres.sql(TABLES + " ORDER BY 1", database=name) == before
+    environment_twin = subprocess.run([str(BINARY), "migrate"], capture_output=True, text=True, timeout=60,
+        env=environment(DOORBUSTER_STORE=url))
+    assert environment_twin.returncode == HOLDS and "already" in environment_twin.stdout, environment_twin.stderr
+
+
+def test_two_migrations_at_once_make_one(postgres, database):
+    """Two migrations run into each other, or both believe to have made the tables."""
+    name, url = database
+    both = [subprocess.Popen([str(BINARY), "migrate", "--store", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment()) for _ in range(6)]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [HOLDS] * len(both), said
+    assert sum("made the tables" in out for out, _ in said) == 1, said
+    assert sum("already" in out for out, _ in said) == len(both) - 1, said
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(1,)]
+
+
+def test_a_migration_waits_for_another(postgres, database):
+    """The lock that keeps two migrations apart is not taken."""
+    _, url = database
+    other = postgres.connect(database[0])
+    other.autocommit = False
+    other.cursor().execute("SELECT pg_advisory_xact_lock(1145197396)")
+    process = subprocess.Popen([str(BINARY), "migrate", "--store", url], stdout=subprocess.PIPE, text=True,
+        env=environment())
+    wait_for(lambda: postgres.super_sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+        "a migration that waits")
+    assert process.poll() is None
+    other.rollback()
+    other.close()
+    assert "made the tables" in process.communicate(timeout=60)[0] and process.returncode == HOLDS
+
+
+def test_foreign_and_newer_tables_are_left_alone(postgres, database):
+    """Somebody else's tables are used or changed, or a newer doorbuster's are taken for ours."""
+    name, url = database
+    postgres.sql("CREATE TABLE products (id int)", database=name)
+    one_line(migrate("--store", url, expect=WORLD), "doorbuster has not made them", "a database of its own")
+    assert postgres.sql(TABLES, database=name) == [("products",)]
+    postgres.sql("DROP TABLE products", database=name)
+    migrate("--store", url)
+    postgres.sql("UPDATE doorbuster_schema SET version = 1000", database=name)
+    one_line(migrate("--store", url, expect=WORLD), "have version 1000, this doorbuster knows versions up to 1")
+    postgres.sql("UPDATE doorbuster_schema SET version = 1; DROP TABLE work", database=name)
+    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 6 tables")
+
+
+def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
+    """A refusal is no clear line, shows the password, or leaves half the tables."""
+    name, url = database
+    one_line(migrate("--store", postgres.url(name, password="wrong-secret"), expect=WORLD), "password is wrong", "28P01")
+    one_line(migrate("--store", postgres.url("nowhere"), expect=WORLD), "there is no such database", "3D000")
+    one_line(migrate("--store", postgres.url(name, port=1), expect=WORLD), "Connection refused")
+    one_line(migrate("--store", "postgres://a:b@127.0.0.1:x/y", expect=WORLD))
+    for arguments in (["--store", "shop.db"], ["--store", "postgres://u:se@cret@h/x"], [], ["--from", "shop.db"],
+            ["--to", url], ["--from", url, "--to", url], ["--from", "shop.db", "--to", "other.db"]):
+        done = migrate(*arguments, expect=USAGE)
+        one_line(done)
+        assert "cret" not in done.stderr, done.stderr
+    postgres.sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    assert migrate("--store", url).returncode == HOLDS  # a default is no standby: the transaction says what it wants
+    rights = postgres.create_database("rights")
+    postgres.super_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC, doorbuster", database=rights)
+    postgres.super_sql("ALTER SCHEMA public OWNER TO postgres", database=rights)
+    one_line(migrate("--store", postgres.url(rights), expect=WORLD), "no right", "42501")
+    assert postgres.sql(TABLES, database=rights) == []
+    postgres.drop_database(rights)
+
+
+# --- a whole store ---
+
+def test_a_store_is_moved_whole(postgres, database, tmp_path):
+    """A row, a time or a letter is lost on the way, an id can come again, or the file has been changed."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", PURCHASES)
+    before = (tmp_path / "shop.db").read_bytes()
+    done = migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert len(checksums(done.stdout)) == 3 + ("no such table" not in done.stdout) and "COPIED" in done.stdout, done.stdout
+    assert re.search(rf"purchase_log +{PURCHASES} ", done.stdout), done.stdout
+    assert (tmp_path / "shop.db").read_bytes() == before
+    verify(url)
+    verify(tmp_path / "shop.db")
+    shop = sqlite3.connect(tmp_path / "shop.db")
+    kept = "SELECT id, product_id, user_id, nth, purchased_at, purchase_no FROM purchases WHERE id % 997 = 0 ORDER BY id"
+    moved = kept.replace("purchased_at,", "(extract(epoch FROM purchased_at) * 1000)::bigint,")
+    assert shop.execute(kept).fetchall() == postgres.sql(moved, database=name)
+    shop.close()
+    assert postgres.sql("SELECT product_name, end_reason, extract(epoch FROM updated_at)::text FROM products",
+        database=name) == [('Grün "und" \\ blau\t1', None, "1795218421.007000")]
+    key = postgres.sql("SELECT id, scope, encode(fingerprint, 'hex'), number, time, (extract(epoch FROM created_at)"
+        " * 1000)::bigint FROM idempotency_keys", database=name)
+    assert key == [(4, "purchase:ü", bytes(range(16)).hex(), 2, START_MS + 8, START_MS + 9)]
+    assert sorted(postgres.sql("SELECT * FROM sequences", database=name)) == [
+        ("products", 4), ("purchases", PURCHASES + 100), ("work", 1)]
+    postgres.sql("INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
+        " SELECT scope, 'another', fingerprint, 0, 0, 1, now() FROM idempotency_keys", database=name)
+    assert postgres.sql("SELECT max(id) FROM idempotency_keys", database=name) == [(5,)]
+    again = migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD)
+    one_line(again, "holds 100003 rows already")
+
+
+def test_work_is_moved_when_there_is_any(postgres, database, tmp_path):
+    """Work that a file remembers is lost, or its id can come again."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", "CREATE TABLE IF NOT EXISTS work (id INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
+        " subject TEXT NOT NULL, body TEXT NOT NULL, due_at INTEGER NOT NULL, token INTEGER NOT NULL,"
+        " created_at INTEGER NOT NULL); INSERT INTO work VALUES (41, 'mail', 'S', 'hello', 1795218421001, 2, 1)")
+    migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert postgres.sql("SELECT id, kind, subject, body, (extract(epoch FROM due_at) * 1000)::bigint, token FROM work",
+        database=name) == [(41, "mail", "S", "hello", 1795218421001, 2)]
+    assert postgres.sql("SELECT next_value FROM sequences WHERE name = 'work'", database=name) == [(42,)]
+
+
+@pytest.mark.parametrize("statements, invariant", [
+    ("UPDATE products SET stock = stock + 1", "stock-adds-up"),
+    ("UPDATE purchase_log SET nth = 7 WHERE id = 3", "units-in-order"),
+    ("UPDATE purchase_log SET purchased_at = 'soon' WHERE id = 3", "values"),
+    ("INSERT INTO idempotency_keys SELECT 9, scope, key, fingerprint, 0, 0, 1, 1 FROM idempotency_keys", "kept-answers"),
+])
+def test_a_damaged_store_is_not_moved(postgres, database, tmp_path, statements, invariant):
+    """Damage is carried into the database, or something is left there."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", statements)
+    done = migrate("--from", tmp_path / "shop.db", "--to", url, expect=VIOLATED)
+    assert f"FAIL  {invariant}: " in done.stdout and "nothing was copied" in done.stderr, done.stdout + done.stderr
+    assert postgres.sql(TABLES, database=name) == []
+
+
+@pytest.mark.parametrize("statements, words", [
+    # the rows change on the way
+    ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.user_id := 'x' || NEW.user_id; RETURN NEW;"
+        " END $$; CREATE TRIGGER t BEFORE INSERT ON purchase_log FOR EACH ROW EXECUTE FUNCTION f()",
+        ["purchase_log arrived otherwise than it was sent"]),
+    ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.id = 5 THEN NULL ELSE NEW"
+        " END; END $$; CREATE TRIGGER t BEFORE INSERT ON purchase_log FOR EACH ROW EXECUTE FUNCTION f()",
+        ["purchase_log arrived otherwise than it was sent: 10 rows", "became 9"]),
+    # the database refuses them
+    ("ALTER TABLE purchase_log ADD CHECK (id <> 7)", ["its constraints refuse a row", "23514"]),
+    # the auditor refuses what has arrived
+    ("ALTER TABLE purchase_log DROP CONSTRAINT uq_product_user", ["does not hold what the rules promise"]),
+])
+def test_a_failure_leaves_the_database_as_it_was(postgres, database, tmp_path, statements, words):
+    """Half a store is left in the database, or a copy that nobody vouches for is kept."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    migrate("--store", url)
+    postgres.sql(statements, database=name)
+    before = postgres.sql(EVERYTHING, database=name)
+    done = run("migrate", "--from", str(tmp_path / "shop.db"), "--to", url)
+    assert done.returncode in (VIOLATED, WORLD) and "COPIED" not in done.stdout, done.stdout + done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert postgres.sql(EVERYTHING, database=name) == before
+
+
+def test_stores_in_use_or_in_the_way_are_refused(postgres, database, tmp_path):
+    """A store is copied while it sells, over another one, or beside nodes that have taken ids already."""
+    name, url = database
+    one_line(migrate("--from", tmp_path / "none.db", "--to", url, expect=WORLD), "No such file")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "text.db").write_text("no store " * 100)
+    one_line(migrate("--from", tmp_path / "text.db", "--to", url, expect=WORLD))
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", "PRAGMA user_version = 1000")
+    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "newer doorbuster")
+    spoil(tmp_path / "shop.db", "PRAGMA user_version = 1")
+    server = subprocess.Popen([str(BINARY), "serve", "--store", str(tmp_path / "shop.db"), "--listen", "127.0.0.1:0",
+        "--admin-key", "dev-admin-key-12345678", "--log-format", "json"], stderr=subprocess.PIPE, text=True,
+        env=environment())
+    try:
+        while "listening on" not in (line := server.stderr.readline()):
+            assert line, "the server ended"
+        one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "is served by another doorbuster")
+    finally:
+        server.kill()
+        server.communicate(timeout=60)
+    assert postgres.sql(TABLES, database=name) == []
+    migrate("--store", url)
+    node = postgres.connect(name)
+    node.cursor().execute("SET application_name = 'doorbuster node test'")
+    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "stop all nodes first")
+    node.close()
+    postgres.sql(GOOD, database=name)
+    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "holds 17 rows already")
+
+
+def test_a_store_whose_server_was_killed_is_moved_with_its_log(postgres, database, tmp_path):
+    """What stands only in the log of the file is left behind."""
+    name, url = database
+    make_shop(tmp_path / "made.db", 10)
+    shop = sqlite3.connect(tmp_path / "made.db")
+    shop.execute("PRAGMA wal_autocheckpoint = 0")
+    shop.execute("UPDATE products SET stock = 4")
+    shop.execute("INSERT INTO purchase_log VALUES (12, 3, 'the last', 1, ?)", (START_MS + 500,))
+    shop.commit()
+    for ending in ("", "-wal"):
+        (tmp_path / f"shop.db{ending}").write_bytes((tmp_path / f"made.db{ending}").read_bytes())
+    shop.close()
+    migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert postgres.sql("SELECT id FROM purchase_log WHERE user_id = 'the last'", database=name) == [(12,)]
+    verify(tmp_path / "shop.db")
