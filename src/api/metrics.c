@@ -285,6 +285,13 @@ static void put_engine(const struct app *app, struct strbuf *text)
         (double)stats.batches_total);
     put_value(text, "doorbuster_commits_failed_total", "counter", "Commits that failed and were rolled back.",
         (double)stats.commits_failed_total);
+    put_value(text, "doorbuster_conflicts_total", "counter",
+        "Batches decided again, because another node had changed the same at the same time.",
+        (double)stats.conflicts_total);
+    put_value(text, "doorbuster_views_are_fresh", "gauge",
+        "1 while a picture of a sale may refuse a purchase; 0 while other nodes have not been heard of for "
+        "too long.",
+        engine_views_are_fresh(app->engine) ? 1 : 0);
     put_head(text, "doorbuster_refused_total", "counter", "Commands refused at the door with 503.");
     strbuf_printf(text,
         "doorbuster_refused_total{reason=\"line_full\"} %llu\ndoorbuster_refused_total{reason=\"deadline\"} "

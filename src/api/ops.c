@@ -67,6 +67,9 @@ static void put_verbose(const struct app *app, struct strbuf *body)
     else
         strbuf_put_json(body, slice_cstr(error.message));
     put_limits(app, body);
+    if (app->store->is_shared)
+        strbuf_printf(
+            body, ",\"otherNodes\":\"%s\"", engine_views_are_fresh(app->engine) ? "heard" : "not heard");
 }
 
 static void readyz_get(struct http_request *request, void *context)
