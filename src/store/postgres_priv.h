@@ -125,6 +125,7 @@ struct postgres_store {
     size_t entries_size;
     struct stale stale; /* engine thread: being loaded */
     struct postgres_listener *listener;
+    atomic_uint readers_opened; /* any thread: each has a name of its own, by which its old connections end */
 };
 
 /* --- postgres_load.c --- */

@@ -32,13 +32,13 @@ struct postgres_reader {
 
 enum err postgres_reader_open(struct store *base, struct store_reader **reader_out, struct error *error)
 {
-    const struct postgres_store *store = (const struct postgres_store *)base;
+    struct postgres_store *store = (struct postgres_store *)base;
     struct postgres_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL)
         return error_set(error, ERR_MEMORY, "no memory for a reader");
     reader->base.store = base;
-    (void)snprintf(
-        reader->application_name, sizeof reader->application_name, "%s reader", store->application_name);
+    (void)snprintf(reader->application_name, sizeof reader->application_name, "%s reader %u",
+        store->application_name, atomic_fetch_add(&store->readers_opened, 1) + 1);
     link_init(&reader->link, store->url, reader->application_name, statements, READ_COUNT);
     *reader_out = &reader->base;
     return ERR_NONE; /* it connects when it is asked something */
