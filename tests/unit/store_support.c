@@ -155,16 +155,18 @@ static void **sorted_values(const struct map *map, int (*compare)(const void *, 
     return values;
 }
 
-static void put_product(struct strbuf *text, const struct product *product)
+static void put_product(struct strbuf *text, const struct product *product, bool is_shared)
 {
     const struct product_values *v = &product->values;
     strbuf_printf(text, "product %lld '%.*s' name ", (long long)product->id, SLICE_ARGS(product->sku));
     strbuf_put_json(text, v->name);
     const int64_t numbers[] = {v->initial_stock, v->stock, v->price_minor, v->per_user_limit, v->start_ms,
-        v->end_ms, v->state, v->end_reason, v->created_ms, v->updated_ms, product->purchase_id_first,
-        product->purchase_id_last};
+        v->end_ms, v->state, v->end_reason, v->created_ms, v->updated_ms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         strbuf_printf(text, " %lld", (long long)numbers[i]);
+    if (!is_shared)
+        strbuf_printf(
+            text, " %lld %lld", (long long)product->purchase_id_first, (long long)product->purchase_id_last);
     strbuf_put_char(text, '\n');
     struct buyer **buyers = (struct buyer **)sorted_values(&product->buyers, compare_buyers);
     for (size_t i = 0; i < product->buyers.count; i++) {
@@ -175,14 +177,36 @@ static void put_product(struct strbuf *text, const struct product *product)
     free(buyers);
 }
 
-static void put_key(struct strbuf *text, const struct key_record *key)
+static int compare_keys(const void *a, const void *b)
+{
+    const struct key_record *x = *(struct key_record *const *)a;
+    const struct key_record *y = *(struct key_record *const *)b;
+    int order = slice_compare(x->scope, y->scope);
+    return order != 0 ? order : slice_compare(x->key, y->key);
+}
+
+static void put_key(struct strbuf *text, const struct key_record *key, bool is_shared)
 {
     strbuf_printf(text, "key %lld '%.*s' '%.*s' result %d number %lld time %lld created %lld ",
-        (long long)key->id, SLICE_ARGS(key->scope), SLICE_ARGS(key->key), (int)key->result,
+        is_shared ? 0 : (long long)key->id, SLICE_ARGS(key->scope), SLICE_ARGS(key->key), (int)key->result,
         (long long)key->number, (long long)key->time_ms, (long long)key->created_ms);
     for (int i = 0; i < FINGERPRINT_BYTES; i++)
         strbuf_printf(text, "%02x", key->fingerprint[i]);
     strbuf_put_char(text, '\n');
+}
+
+/* Oldest first; in a shared world, which knows only those of the batch, by name. */
+static void put_keys(struct strbuf *text, const struct world *world)
+{
+    if (!world->is_shared) {
+        LIST_FOR_EACH (node, &world->keys)
+            put_key(text, CONTAINER_OF(node, struct key_record, node), false);
+        return;
+    }
+    struct key_record **keys = (struct key_record **)sorted_values(&world->keys_by_name, compare_keys);
+    for (size_t i = 0; i < world->keys_by_name.count; i++)
+        put_key(text, keys[i], true);
+    free(keys);
 }
 
 static char *take_text(struct strbuf *text)
@@ -198,10 +222,9 @@ char *test_world_text(const struct world *world)
     strbuf_init_heap(&text, TEXT_MAX);
     struct product **products = (struct product **)sorted_values(&world->products_by_sku, compare_products);
     for (size_t i = 0; i < world->products_by_sku.count; i++)
-        put_product(&text, products[i]);
+        put_product(&text, products[i], world->is_shared);
     free(products);
-    LIST_FOR_EACH (node, &world->keys)
-        put_key(&text, CONTAINER_OF(node, struct key_record, node));
+    put_keys(&text, world);
     return take_text(&text);
 }
 
@@ -211,6 +234,270 @@ void test_commit(struct store *store, struct world *world)
     if (store_commit(store, world, &error) != ERR_NONE)
         fail_msg("the store refuses a commit: %s", error.message);
     world_accept(world);
+}
+
+void test_world_load(struct store *store, struct world *world)
+{
+    struct error error = {.message = ""};
+    test_world_init(world);
+    if (store->is_shared)
+        world_share(world);
+    if (store_load(store, world, NULL, 0, &error) != ERR_NONE)
+        fail_msg("cannot load the world: %s", error.message);
+    world_accept_refreshed(world);
+}
+
+/* --- batches --- */
+
+enum step_kind { STEP_ADD, STEP_BUY, STEP_SET, STEP_CLEAR, STEP_REMOVE, STEP_ADD_KEY, STEP_REMOVE_KEY };
+
+struct step {
+    enum step_kind kind;
+    char *name;   /* sku or scope */
+    char *second; /* user or key; may be NULL */
+    int64_t number;
+    int64_t *id;
+    void (*change)(struct product_values *values);
+};
+
+void batch_init(struct batch *batch)
+{
+    *batch = (struct batch){0};
+}
+
+static void forget_commands(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->command_count; i++) {
+        free((char *)(uintptr_t)batch->commands[i].sku.base);
+        free((char *)(uintptr_t)batch->commands[i].user.base);
+        free((char *)(uintptr_t)batch->commands[i].idempotency.scope.base);
+        free((char *)(uintptr_t)batch->commands[i].idempotency.key.base);
+    }
+    free(batch->commands);
+    free(batch->pointers);
+    batch->command_count = 0;
+    batch->commands = NULL;
+    batch->pointers = NULL;
+}
+
+static void forget_steps(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        free(batch->steps[i].name);
+        free(batch->steps[i].second);
+    }
+    batch->count = 0;
+    batch->is_decided = false;
+}
+
+void batch_fini(struct batch *batch)
+{
+    forget_steps(batch);
+    forget_commands(batch);
+    free(batch->steps);
+}
+
+static struct step *note(struct batch *batch, enum step_kind kind, const char *name, const char *second)
+{
+    assert_false(batch->is_decided);
+    if (batch->count == batch->size) {
+        batch->size = batch->size == 0 ? 64 : batch->size * 2;
+        batch->steps = realloc(batch->steps, batch->size * sizeof *batch->steps);
+        assert_non_null(batch->steps);
+    }
+    struct step *step = &batch->steps[batch->count++];
+    *step =
+        (struct step){.kind = kind, .name = strdup(name), .second = second == NULL ? NULL : strdup(second)};
+    return step;
+}
+
+void batch_add(struct batch *batch, const char *sku, int64_t stock)
+{
+    note(batch, STEP_ADD, sku, NULL)->number = stock;
+}
+
+void batch_buy(struct batch *batch, const char *sku, const char *user, int64_t now_ms, int64_t *id)
+{
+    struct step *step = note(batch, STEP_BUY, sku, user);
+    step->number = now_ms;
+    step->id = id;
+}
+
+void batch_set(struct batch *batch, const char *sku, void (*change)(struct product_values *values))
+{
+    note(batch, STEP_SET, sku, NULL)->change = change;
+}
+
+void batch_clear(struct batch *batch, const char *sku)
+{
+    (void)note(batch, STEP_CLEAR, sku, NULL);
+}
+
+void batch_remove(struct batch *batch, const char *sku)
+{
+    (void)note(batch, STEP_REMOVE, sku, NULL);
+}
+
+void batch_add_key(struct batch *batch, const char *scope, const char *key, int64_t number)
+{
+    note(batch, STEP_ADD_KEY, scope, key)->number = number;
+}
+
+void batch_remove_key(struct batch *batch, const char *scope, const char *key)
+{
+    (void)note(batch, STEP_REMOVE_KEY, scope, key);
+}
+
+static struct slice copy_of(const char *text)
+{
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    return slice_cstr(copy);
+}
+
+static struct command command_of(const struct step *step)
+{
+    struct command command = {.kind = COMMAND_PURCHASE};
+    switch (step->kind) {
+    case STEP_BUY:
+        command.sku = copy_of(step->name);
+        command.user = copy_of(step->second);
+        break;
+    case STEP_ADD_KEY:
+    case STEP_REMOVE_KEY:
+        command.idempotency.scope = copy_of(step->name);
+        command.idempotency.key = copy_of(step->second);
+        break;
+    case STEP_ADD:
+    case STEP_SET:
+    case STEP_CLEAR:
+    case STEP_REMOVE:
+        command.kind = COMMAND_PRODUCT_CREATE;
+        command.sku = copy_of(step->name);
+        break;
+    }
+    return command;
+}
+
+static void make_commands(struct batch *batch)
+{
+    forget_commands(batch);
+    batch->commands = calloc(batch->count + 1, sizeof *batch->commands);
+    batch->pointers = calloc(batch->count + 1, sizeof *batch->pointers);
+    assert_true(batch->commands != NULL && batch->pointers != NULL);
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->commands[i] = command_of(&batch->steps[i]);
+        batch->pointers[i] = &batch->commands[i];
+    }
+    batch->command_count = batch->count;
+}
+
+enum err batch_load(struct batch *batch, struct store *store, struct world *world, struct error *error)
+{
+    make_commands(batch);
+    world_begin(world);
+    return store_load(store, world, batch->pointers, batch->command_count, error);
+}
+
+static void set_product(struct world *world, const struct step *step)
+{
+    struct product *product = world_product(world, slice_cstr(step->name));
+    assert_non_null(product);
+    struct product_values values = product->values;
+    step->change(&values);
+    assert_true(world_set_product(world, product, &values));
+}
+
+static void do_step(struct world *world, const struct step *step)
+{
+    struct slice name = slice_cstr(step->name);
+    struct product *product = step->kind <= STEP_REMOVE ? world_product(world, name) : NULL;
+    int64_t id = 0;
+    assert_true(product != NULL || step->kind == STEP_ADD || step->kind > STEP_REMOVE);
+    switch (step->kind) {
+    case STEP_ADD:
+        (void)test_add_product(world, step->name, step->number);
+        break;
+    case STEP_BUY:
+        id = test_buy(world, step->name, step->second, step->number);
+        break;
+    case STEP_SET:
+        set_product(world, step);
+        break;
+    case STEP_CLEAR:
+        assert_true(world_clear_purchases(world, product));
+        break;
+    case STEP_REMOVE:
+        assert_true(world_remove_product(world, product));
+        break;
+    case STEP_ADD_KEY:
+        test_add_key(world, step->name, step->second, step->number);
+        break;
+    case STEP_REMOVE_KEY:
+        assert_true(world_remove_key(world, world_key(world, name, slice_cstr(step->second))));
+        break;
+    }
+    if (step->id != NULL)
+        *step->id = id;
+}
+
+void batch_do(struct batch *batch, struct world *world)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        do_step(world, &batch->steps[i]);
+    batch->is_decided = true;
+}
+
+void batch_decide(struct batch *batch, struct store *store, struct world *world)
+{
+    struct error error = {.message = ""};
+    if (batch_load(batch, store, world, &error) != ERR_NONE)
+        fail_msg("the store refuses a load: %s", error.message);
+    batch_do(batch, world);
+}
+
+enum err batch_try_commit(struct batch *batch, struct store *store, struct world *world, struct error *error)
+{
+    if (!batch->is_decided)
+        batch_decide(batch, store, world);
+    enum err err = ERR_NONE;
+    if (store->is_shared && world->change_count == 0)
+        store_abandon(store); /* as the engine does it: there is nothing to write */
+    else
+        err = store_commit(store, world, error);
+    if (err == ERR_NONE)
+        world_accept(world);
+    else
+        world_rollback(world);
+    world_accept_refreshed(world);
+    forget_steps(batch);
+    return err;
+}
+
+void batch_commit(struct batch *batch, struct store *store, struct world *world)
+{
+    struct error error = {.message = ""};
+    if (batch_try_commit(batch, store, world, &error) != ERR_NONE)
+        fail_msg("the store refuses a commit: %s", error.message);
+}
+
+void batch_roll_back(struct batch *batch, struct store *store, struct world *world)
+{
+    assert_true(batch->is_decided);
+    world_rollback(world);
+    store_abandon(store);
+    world_accept_refreshed(world);
+    forget_steps(batch);
+}
+
+void batch_look(const struct batch *batch, struct store *store, struct world *world)
+{
+    struct error error = {.message = ""};
+    world_begin(world);
+    if (store_load(store, world, batch->pointers, batch->command_count, &error) != ERR_NONE)
+        fail_msg("the store refuses a load: %s", error.message);
+    store_abandon(store);
+    world_accept_refreshed(world);
 }
 
 /* --- files --- */
