@@ -40,7 +40,7 @@ UPDATE sequences SET next_value = 2001 WHERE name = 'purchases';
 UPDATE sequences SET next_value = 10 WHERE name = 'work';
 INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)
 VALUES ('purchase:z', 'k', decode(repeat('00', 16), 'hex'), 0, 1500, 1, to_timestamp(1));
-INSERT INTO work (id, kind, subject, due_at, created_at) VALUES (7, 'sale-clock', 'B', to_timestamp(1), to_timestamp(1));
+INSERT INTO work (id, kind, subject, due_at, created_at) VALUES (7, 'sale-closeout', 'B', to_timestamp(1), to_timestamp(1));
 """
 
 
@@ -73,9 +73,10 @@ def one_line(done, *words):
 
 
 def make_shop(path, count):
-    """A stopped embedded store in order with `count` purchases, as of schema version 1."""
+    """A stopped embedded store in order with `count` purchases."""
     database = sqlite3.connect(path)
-    database.executescript((ROOT / "src/store/schema/sqlite_001.sql").read_text())
+    for script in sorted((ROOT / "src/store/schema").glob("sqlite_*.sql")):
+        database.executescript(script.read_text())
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("INSERT INTO products VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?, 'ACTIVE', NULL,"
         " 1, 'admin', 1795218421007, 'admin')", (count + 5, START_MS, START_MS + 86400000))

@@ -235,9 +235,9 @@ def test_stores_in_use_or_in_the_way_are_refused(postgres, database, tmp_path):
     (tmp_path / "text.db").write_text("no store " * 100)
     one_line(migrate("--from", tmp_path / "text.db", "--to", url, expect=WORLD))
     make_shop(tmp_path / "shop.db", 10)
-    spoil(tmp_path / "shop.db", "PRAGMA user_version = 1000")
-    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "newer doorbuster")
-    spoil(tmp_path / "shop.db", "PRAGMA user_version = 1")
+    make_shop(tmp_path / "newer.db", 10)
+    spoil(tmp_path / "newer.db", "PRAGMA user_version = 1000")
+    one_line(migrate("--from", tmp_path / "newer.db", "--to", url, expect=WORLD), "newer doorbuster")
     server = subprocess.Popen([str(BINARY), "serve", "--store", str(tmp_path / "shop.db"), "--listen", "127.0.0.1:0",
         "--admin-key", "dev-admin-key-12345678", "--log-format", "json"], stderr=subprocess.PIPE, text=True,
         env=environment())

@@ -31,10 +31,11 @@ struct corruption {
     "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)" \
     " VALUES (" #id ", " #product ", '" user "', " #nth ", 1795218499000);"
 
-/* As it could be without its constraints; good by itself. */
+/* A store of version 2 as it could be without its constraints; good by itself. */
 #define WORK                                                                                             \
     "DROP TABLE IF EXISTS work; CREATE TABLE work (id, kind, subject, body, due_at, token, created_at);" \
-    "INSERT INTO work VALUES (7, 'sale-clock', 'A', '', 1, 0, 1);"
+    "INSERT INTO work VALUES (7, 'sale-closeout', 'A', '', 1, 0, 1);"                                    \
+    "INSERT OR REPLACE INTO sequences VALUES ('work', 8); PRAGMA user_version = 2;"
 
 #define ACKNOWLEDGED(sku, user, number)                                                                      \
     "{\"sku\":\"" sku "\",\"user\":\"" user "\",\"outcome\":\"acknowledged\",\"purchaseNo\":\"" number "\"}" \
@@ -118,11 +119,13 @@ static const struct corruption corruptions[] = {
     {"a key was answered twice",
         "INSERT INTO idempotency_keys SELECT 2, scope, key, fingerprint, 0, 0, 1, 1 FROM idempotency_keys",
         .failed = "kept-answers", .named = "idempotency key 2 is the same as key 1"},
-    {"work has no time", WORK "INSERT INTO work VALUES (1, 'sale-clock', 'B', '', 'soon', 0, 1)",
+    {"the sequence of work is gone", WORK "DELETE FROM sequences WHERE name = 'work'", .failed = "sequences",
+        .named = "the sequence work is missing or below 1"},
+    {"work has no time", WORK "INSERT INTO work VALUES (1, 'sale-closeout', 'B', '', 'soon', 0, 1)",
         .failed = "work", .named = "work 1 has a value that cannot be"},
     {"work is there twice",
-        WORK
-        "INSERT INTO work VALUES (1, 'sale-clock', 'B', '', 1, 0, 1), (1, 'sale-clock', 'C', '', 1, 0, 1)",
+        WORK "INSERT INTO work VALUES (1, 'sale-closeout', 'B', '', 1, 0, 1), (1, 'sale-closeout', 'C', '', "
+             "1, 0, 1)",
         .failed = "work", .named = "work 1 is there 2 times"},
     {"two products have one sku, since nothing keeps them apart",
         "CREATE TABLE twins AS SELECT * FROM products; DROP TABLE products; ALTER TABLE twins RENAME TO "
