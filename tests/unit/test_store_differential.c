@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One crowd, two stores: random commands with random times go through the rules on an embedded store and on
+ * PostgreSQL side by side, batch by batch. On PostgreSQL the batches alternate by lot between two nodes, each
+ * with a store and a world of its own. Every answer has to be the same; at the end the rows are. Some batches
+ * are taken back on both, and both are opened again now and then.
+ *
+ * Two things differ by design: numbers of purchases come from blocks, so they are compared through a table of
+ * pairs; and only the embedded store bounds the number of keys that it keeps, so the bound is out of reach.
+ *
+ *     test_store_differential [SEED [COMMANDS]]
+ *
+ * Needs a PostgreSQL server (postgres_fixture.h). A failure prints the command that repeats it.
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/strbuf.h"
+#include "core/rules.h"
+#include "postgres_fixture.h"
+#include "random_command.h"
+#include "store/postgres.h"
+#include "store/sqlite.h"
+#include "store_support.h"
+
+enum {
+    COMMANDS_DEFAULT = 12000,
+    RUN_COMMANDS = 3000,
+    BATCH_MAX = 60,
+    NODES = 2,
+    SKUS_MAX = 6,
+    USERS_MAX = 12,
+    KEYS = 5,
+    TEXT_MAX = 64 * 1024 * 1024,
+};
+
+static const char *program = "test_store_differential";
+static int64_t seed_asked = -1;
+static int64_t command_count = COMMANDS_DEFAULT;
+
+/* A store and the world in front of it. */
+struct node {
+    struct store *store;
+    struct world world;
+    int64_t number_last;
+};
+
+/* One run. */
+struct run {
+    int64_t seed;
+    int64_t step; /* commands so far */
+    struct id_source random;
+    struct rules rules;
+    struct crowd crowd;
+    int64_t now_ms;
+    char place[PATH_MAX];
+    struct database database;
+    struct node embedded;
+    struct node shared[NODES];
+    int64_t *numbers; /* of PostgreSQL, by the embedded store's */
+    int64_t numbers_size;
+    struct random_command ours[BATCH_MAX];
+    struct random_command theirs[BATCH_MAX];
+    int64_t counts[100]; /* answers, by result */
+};
+
+/* Ends the test. */
+#define CHECK(run, condition, ...)                                                                      \
+    do {                                                                                                \
+        if (!(condition)) {                                                                             \
+            print_error(__VA_ARGS__);                                                                   \
+            fail_msg("\n'%s' does not hold at command %" PRId64 ", time %" PRId64                       \
+                     "; repeat it with: tests/with_services.py --postgres %s %" PRId64 " %" PRId64,     \
+                #condition, (run)->step, (run)->now_ms, program, (run)->seed, (run)->step + BATCH_MAX); \
+        }                                                                                               \
+    } while (0)
+
+/* --- opening --- */
+
+static void open_embedded(struct run *run)
+{
+    struct error error = {.message = ""};
+    enum err err = sqlite_store_open(place_path(run->place, "store.db"), &run->embedded.store, &error);
+    CHECK(run, err == ERR_NONE, "%s", error.message);
+    test_world_load(run->embedded.store, &run->embedded.world);
+}
+
+static void open_shared(struct run *run, struct node *node)
+{
+    struct error error = {.message = ""};
+    enum err err = postgres_store_open(run->database.url, &node->store, &error);
+    CHECK(run, err == ERR_NONE, "%s", error.message);
+    test_world_load(node->store, &node->world);
+    node->number_last = 0;
+}
+
+static void close_node(struct node *node)
+{
+    world_fini(&node->world);
+    store_close(node->store);
+}
+
+static struct run *run_create(int64_t seed, int64_t commands)
+{
+    struct run *run = calloc(1, sizeof *run);
+    assert_non_null(run);
+    struct id_source *random = &run->random;
+    run->seed = seed;
+    run->numbers_size = commands + 2 * BATCH_MAX;
+    run->numbers = calloc((size_t)run->numbers_size, sizeof *run->numbers);
+    assert_non_null(run->numbers);
+    id_source_init_seed(random, (uint64_t)seed);
+    run->rules.says_sold_out = draw(random, 2) == 1;
+    run->rules.idempotency_ttl_ms = 50 + draw(random, 2000);
+    run->rules.idempotency_count_max = SIZE_MAX;
+    run->crowd = (struct crowd){
+        .sku_count = 1 + draw(random, SKUS_MAX),
+        .user_count = 1 + draw(random, USERS_MAX),
+        .key_count = KEYS,
+        .key_percent = draw(random, 50),
+        .purchase_percent = 70 + draw(random, 30),
+        .stock_max = 1 + draw(random, 60),
+        .sale_ms_max = 10 + draw(random, 1000),
+    };
+    run->now_ms = 1000000;
+    place_make(run->place);
+    database_make(&run->database, true);
+    open_embedded(run);
+    for (int i = 0; i < NODES; i++)
+        open_shared(run, &run->shared[i]);
+    return run;
+}
+
+static void run_destroy(struct run *run)
+{
+    close_node(&run->embedded);
+    for (int i = 0; i < NODES; i++)
+        close_node(&run->shared[i]);
+    database_drop(&run->database);
+    place_remove(run->place);
+    free(run->numbers);
+    free(run);
+}
+
+/* --- time --- */
+
+/* Often nothing passes; now and then it is exactly the edge of a sale, or just before it. */
+static void pass_time(struct run *run)
+{
+    struct id_source *random = &run->random;
+    unsigned lot = draw(random, 100);
+    char sku[16];
+    (void)snprintf(sku, sizeof sku, "SKU-%u", draw(random, run->crowd.sku_count));
+    const struct product *product = world_product(&run->embedded.world, slice_cstr(sku));
+    if (lot >= 40 && lot < 80)
+        run->now_ms += draw(random, 20);
+    if (lot < 80 || product == NULL)
+        return;
+    int64_t edge_ms = draw(random, 2) == 0 ? product->values.start_ms : product->values.end_ms;
+    edge_ms -= draw(random, 2);
+    if (edge_ms > run->now_ms)
+        run->now_ms = edge_ms;
+}
+
+/* --- what the engine does with a batch (engine/engine.c) --- */
+
+/* Writes what was decided, or takes it back. Either way nothing is under way in the store afterwards. */
+static void end_batch(struct run *run, struct node *node, bool is_kept)
+{
+    struct error error = {.message = ""};
+    enum err err = ERR_NONE;
+    bool is_written = is_kept && (node->world.change_count > 0 || !node->store->is_shared);
+    if (is_written)
+        err = store_commit(node->store, &node->world, &error);
+    else
+        store_abandon(node->store);
+    CHECK(run, err == ERR_NONE, "a commit is answered: %s", error.message);
+    if (is_kept)
+        world_accept(&node->world);
+    else
+        world_rollback(&node->world);
+    world_accept_refreshed(&node->world);
+    /* What was abandoned lets go of its locks when the server comes to it; the other node must not meet them.
+     */
+    if (!is_written && node->store->is_shared)
+        CHECK(run, store_probe(node->store, &error) == ERR_NONE, "%s", error.message);
+}
+
+static void tick(struct run *run, struct node *node, bool is_kept)
+{
+    struct error error = {.message = ""};
+    struct due due = {.edge_ms = run->now_ms,
+        .key_ms = run->now_ms - run->rules.idempotency_ttl_ms,
+        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX};
+    world_begin(&node->world);
+    enum err err = store_load_due(node->store, &node->world, &due, &error);
+    CHECK(run, err == ERR_NONE, "what is due cannot be loaded: %s", error.message);
+    CHECK(run, rules_tick(&run->rules, &node->world, run->now_ms), "memory ran out");
+    end_batch(run, node, is_kept);
+}
+
+static void decide(struct run *run, struct node *node, struct random_command *lots, unsigned count)
+{
+    const struct command *commands[BATCH_MAX];
+    struct error error = {.message = ""};
+    for (unsigned i = 0; i < count; i++)
+        commands[i] = &lots[i].command;
+    world_begin(&node->world);
+    enum err err = store_load(node->store, &node->world, commands, count, &error);
+    CHECK(run, err == ERR_NONE, "a load is answered: %s", error.message);
+    for (unsigned i = 0; i < count; i++)
+        CHECK(run, rules_decide(&run->rules, &node->world, &lots[i].command, run->now_ms), "memory ran out");
+}
+
+/* --- the answers --- */
+
+/* A number that is given out for the first time is noted beside its twin; every other one is looked up. */
+static void check_number(
+    struct run *run, struct node *node, const struct outcome *ours, const struct outcome *theirs)
+{
+    CHECK(run, ours->number >= 0 && ours->number < run->numbers_size, "number %" PRId64, ours->number);
+    bool is_new = ours->number > 0 && !ours->is_replay;
+    if (!is_new) {
+        int64_t expected = ours->number == 0 ? 0 : run->numbers[ours->number];
+        CHECK(run, theirs->number == expected, "number %" PRId64 " instead of %" PRId64, theirs->number,
+            expected);
+        return;
+    }
+    CHECK(run, theirs->number > node->number_last, "number %" PRId64 " comes after %" PRId64, theirs->number,
+        node->number_last);
+    for (int64_t i = ours->number; i-- > 0;) /* the other node's may be larger, but none comes twice */
+        CHECK(run, run->numbers[i] != theirs->number, "number %" PRId64 " comes twice", theirs->number);
+    node->number_last = theirs->number;
+    run->numbers[ours->number] = theirs->number;
+}
+
+static const char *kind_name(enum command_kind kind)
+{
+    static const char *const names[] = {"purchase", "create", "update", "patch", "delete"};
+    return names[kind];
+}
+
+static void check_answer(struct run *run, struct node *node, unsigned i)
+{
+    const struct command *command = &run->ours[i].command;
+    const struct outcome *ours = &command->outcome;
+    const struct outcome *theirs = &run->theirs[i].command.outcome;
+    CHECK(run, ours->result == theirs->result,
+        "%s of %s by %s (key '%s') is answered %d by the embedded store and %d by PostgreSQL",
+        kind_name(command->kind), run->ours[i].sku_text, run->ours[i].user_text, run->ours[i].key_text,
+        (int)ours->result, (int)theirs->result);
+    CHECK(run, ours->is_replay == theirs->is_replay, "%s of %s: replay %d and %d", kind_name(command->kind),
+        run->ours[i].sku_text, ours->is_replay, theirs->is_replay);
+    CHECK(run, ours->time_ms == theirs->time_ms, "%s of %s tells the time %" PRId64 " and %" PRId64,
+        kind_name(command->kind), run->ours[i].sku_text, ours->time_ms, theirs->time_ms);
+    check_number(run, node, ours, theirs);
+    run->counts[ours->result]++;
+    run->step++;
+}
+
+/* What the node believes of the products that it has just held. */
+static void check_products(struct run *run, struct node *node, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct slice sku = run->ours[i].command.sku;
+        const struct product *ours = world_product(&run->embedded.world, sku);
+        const struct product *theirs = world_product(&node->world, sku);
+        CHECK(run, (ours == NULL) == (theirs == NULL), "%s is there: %d and %d", run->ours[i].sku_text,
+            ours != NULL, theirs != NULL);
+        if (ours == NULL || theirs == NULL)
+            continue;
+        CHECK(run,
+            ours->values.stock == theirs->values.stock && ours->values.state == theirs->values.state &&
+                ours->values.updated_ms == theirs->values.updated_ms,
+            "%s has %" PRId64 " and %" PRId64 " left, state %d and %d", run->ours[i].sku_text,
+            ours->values.stock, theirs->values.stock, (int)ours->values.state, (int)theirs->values.state);
+    }
+}
+
+static void draw_batch(struct run *run, struct random_command *lots, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        draw_command(&run->random, &run->crowd, run->now_ms, &lots[i]);
+}
+
+static void run_batch(struct run *run)
+{
+    struct node *node = &run->shared[draw(&run->random, NODES)];
+    pass_time(run);
+    if (draw(&run->random, 4) > 0) {
+        struct node *ticker = &run->shared[draw(&run->random, NODES)];
+        bool is_kept = draw(&run->random, 8) > 0;
+        tick(run, &run->embedded, is_kept);
+        tick(run, ticker, is_kept);
+    }
+    unsigned count = 1 + draw(&run->random, BATCH_MAX);
+    struct id_source before = run->random;
+    draw_batch(run, run->ours, count);
+    run->random = before;
+    draw_batch(run, run->theirs, count);
+    decide(run, &run->embedded, run->ours, count);
+    decide(run, node, run->theirs, count);
+    for (unsigned i = 0; i < count; i++)
+        check_answer(run, node, i);
+    bool is_kept = draw(&run->random, 5) > 0;
+    end_batch(run, &run->embedded, is_kept);
+    end_batch(run, node, is_kept);
+    check_products(run, node, count);
+}
+
+static void open_again(struct run *run)
+{
+    unsigned lot = draw(&run->random, 60);
+    if (lot == 0) {
+        close_node(&run->embedded);
+        open_embedded(run);
+    } else if (lot <= NODES) {
+        close_node(&run->shared[lot - 1]);
+        open_shared(run, &run->shared[lot - 1]);
+    }
+}
+
+/* --- the rows --- */
+
+struct table {
+    const char *sqlite;
+    const char *postgres;
+};
+
+#define MS(column) "(extract(epoch FROM " column ") * 1000)::bigint"
+
+/* The last column is the number of a purchase, or empty. */
+static const struct table tables[] = {
+    {"SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+     " coalesce(end_reason, ''), start_time, end_time, created_at, updated_at, '' FROM products ORDER BY sku",
+        "SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+        " coalesce(end_reason, ''), " MS("start_time") ", " MS("end_time") ", " MS("created_at") ", " MS(
+            "updated_at") ", '' FROM products ORDER BY sku COLLATE \"C\""},
+    {"SELECT sku, user_id, nth, purchased_at, purchases.id FROM purchases"
+     " JOIN products ON products.id = product_id ORDER BY sku, user_id, nth",
+        "SELECT sku, user_id, nth, " MS("purchased_at") ", purchases.id FROM purchases"
+                                                        " JOIN products ON products.id = product_id ORDER BY "
+                                                        "sku COLLATE \"C\", user_id COLLATE \"C\", nth"},
+    {"SELECT scope, key, lower(hex(fingerprint)), result, time, created_at, number FROM idempotency_keys"
+     " ORDER BY scope, key",
+        "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
+            "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE \"C\""},
+};
+
+/* The rows of the embedded store, with the numbers that PostgreSQL gave the same purchases. */
+static void put_embedded(struct run *run, struct strbuf *text, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *rows;
+    assert_int_equal(
+        sqlite3_open_v2(place_path(run->place, "store.db"), &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, sql, -1, &rows, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    while (sqlite3_step(rows) == SQLITE_ROW) {
+        int last = sqlite3_column_count(rows) - 1;
+        int64_t number = sqlite3_column_int64(rows, last);
+        for (int i = 0; i < last; i++)
+            strbuf_printf(text, "%s|", (const char *)sqlite3_column_text(rows, i));
+        if (sqlite3_column_type(rows, last) == SQLITE_INTEGER)
+            strbuf_printf(text, "%" PRId64, number == 0 ? 0 : run->numbers[number]);
+        strbuf_put_char(text, '\n');
+    }
+    assert_int_equal(sqlite3_finalize(rows), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void put_shared(struct run *run, struct strbuf *text, const char *sql)
+{
+    PGresult *rows = PQexec(run->database.conn, sql);
+    if (PQresultStatus(rows) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(run->database.conn));
+    for (int row = 0; row < PQntuples(rows); row++) {
+        for (int i = 0; i < PQnfields(rows); i++)
+            strbuf_printf(text, i == 0 ? "%s" : "|%s", PQgetvalue(rows, row, i));
+        strbuf_put_char(text, '\n');
+    }
+    PQclear(rows);
+}
+
+static void check_rows(struct run *run)
+{
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        struct strbuf ours;
+        struct strbuf theirs;
+        strbuf_init_heap(&ours, TEXT_MAX);
+        strbuf_init_heap(&theirs, TEXT_MAX);
+        put_embedded(run, &ours, tables[i].sqlite);
+        put_shared(run, &theirs, tables[i].postgres);
+        CHECK(run, slice_eq(strbuf_slice(&ours), strbuf_slice(&theirs)),
+            "%s\nembedded:\n%.*s\nPostgreSQL:\n%.*s", tables[i].sqlite, SLICE_ARGS(strbuf_slice(&ours)),
+            SLICE_ARGS(strbuf_slice(&theirs)));
+        strbuf_fini(&ours);
+        strbuf_fini(&theirs);
+    }
+}
+
+/* --- runs --- */
+
+static void run_one(int64_t seed, int64_t commands, int64_t counts[100])
+{
+    struct run *run = run_create(seed, commands);
+    for (int batch = 0; run->step < commands; batch++) {
+        run_batch(run);
+        open_again(run);
+        if (batch % 10 == 0)
+            check_rows(run);
+    }
+    check_rows(run);
+    for (int i = 0; i < 100; i++)
+        counts[i] += run->counts[i];
+    run_destroy(run);
+}
+
+/* Several short runs, since each seed chooses its own shape of crowd. */
+static void run_many(int64_t seed)
+{
+    int64_t counts[100] = {0};
+    const struct result_info *info;
+    for (int64_t done = 0; done < command_count; done += RUN_COMMANDS, seed++)
+        run_one(seed, RUN_COMMANDS, counts);
+    /* Stores that never hear a question are not compared by it. */
+    for (unsigned i = 0; (info = result_info_at(i)) != NULL; i++) {
+        bool is_of_rules = info->result < RESULT_UNAVAILABLE; /* the others are the engine's */
+        if (is_of_rules && counts[info->result] == 0)
+            fail_msg("no command was ever answered %s", info->name);
+    }
+}
+
+static void a_known_crowd_hears_the_same_from_both_stores(void **state)
+{
+    (void)state;
+    run_many(1);
+}
+
+static void a_new_crowd_hears_the_same_from_both_stores(void **state)
+{
+    struct id_source random;
+    (void)state;
+    id_source_init(&random);
+    int64_t counts[100] = {0};
+    run_one((int64_t)(id_next(&random) >> 16), RUN_COMMANDS, counts);
+}
+
+static void the_crowd_asked_for_hears_the_same_from_both_stores(void **state)
+{
+    int64_t counts[100] = {0};
+    (void)state;
+    run_one(seed_asked, command_count, counts);
+}
+
+static bool read_number(const char *text, int64_t *value)
+{
+    return text == NULL || (slice_to_i64(slice_cstr(text), value) && *value >= 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest suite[] = {
+        cmocka_unit_test(a_known_crowd_hears_the_same_from_both_stores),
+        cmocka_unit_test(a_new_crowd_hears_the_same_from_both_stores),
+    };
+    const struct CMUnitTest asked[] = {
+        cmocka_unit_test(the_crowd_asked_for_hears_the_same_from_both_stores),
+    };
+    program = argv[0];
+    if (!read_number(argc > 1 ? argv[1] : NULL, &seed_asked) ||
+        !read_number(argc > 2 ? argv[2] : NULL, &command_count)) {
+        (void)fprintf(stderr, "usage: %s [SEED [COMMANDS]], both whole numbers from 0\n", program);
+        return 2;
+    }
+    if (!postgres_is_there())
+        return postgres_skip_all("embedded store and PostgreSQL side by side");
+    return seed_asked < 0 ? cmocka_run_group_tests_name("differential", suite, NULL, NULL)
+                          : cmocka_run_group_tests_name("differential", asked, NULL, NULL);
+}
