@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 
 enum {
+    NS_PER_MS = 1000000,
+    SECOND_ATTEMPT_MS = 1000, /* a load that failed sooner may be begun again */
     PURCHASE_ID_BLOCK = 10000, /* at least; a node that stops loses what is left of it, which is harmless */
     PRODUCT_ID_BLOCK = 16,
 };
@@ -557,13 +560,15 @@ static enum err open_and_run(struct loader *loader, step *send_all, step *receiv
 }
 
 /* A connection that was cut while nobody used it shows only now. Nothing has been decided, so it is safe to
- * begin again on a new one. */
+ * begin again on a new one; but not for those who have waited for an answer in vain, since they have a
+ * deadline. */
 static enum err run_again_when_cut(struct loader *loader, step *send_all, step *receive_all)
 {
     struct link *link = &loader->store->link;
     bool was_open = link->conn != NULL;
+    int64_t late_ns = clock_mono_ns() + (int64_t)SECOND_ATTEMPT_MS * NS_PER_MS;
     enum err err = open_and_run(loader, send_all, receive_all);
-    if (err != ERR_UNAVAILABLE || link->conn != NULL || !was_open)
+    if (err != ERR_UNAVAILABLE || link->conn != NULL || !was_open || clock_mono_ns() > late_ns)
         return err;
     world_unload(loader->world);
     return open_and_run(loader, send_all, receive_all);
