@@ -109,6 +109,9 @@ class Server:
 
     def start(self, seconds=30.0):
         self.launch()
+        return self.wait_ready(seconds)
+
+    def wait_ready(self, seconds=30.0):
         line = self.err.find(lambda line: listening_port(line) is not None, seconds)
         if line is None:
             self.fail("it never said that it listens")
