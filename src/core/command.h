@@ -16,14 +16,25 @@ enum command_kind {
     COMMAND_PRODUCT_UPDATE, /* change what is named, only while UPCOMING (2.7) */
     COMMAND_PRODUCT_PATCH,  /* price and per-user limit, at any time (17) */
     COMMAND_PRODUCT_DELETE, /* remove it and its purchases (2.8) */
+    COMMAND_WORK_CLAIM,     /* what is due of one kind, for a while (work.h) */
+    COMMAND_WORK_FINISH,    /* it is done */
+    COMMAND_WORK_POSTPONE,  /* it shall be done at another time */
 };
+
+struct work_order;
+
+/* Is it about a product, which `sku` names? Else it is about work. */
+static inline bool command_names_product(enum command_kind kind)
+{
+    return kind < COMMAND_WORK_CLAIM;
+}
 
 enum {
     SKU_LEN_MAX = 64,   /* ^[A-Za-z0-9-]{1,64}$ */
     USER_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     PRODUCT_NAME_CHARS_MAX = 255,
     PRODUCT_NAME_LEN_MAX = 1020, /* bytes of UTF-8 */
-    KEY_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
+    KEY_LEN_MAX = 510,           /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     FINGERPRINT_BYTES = 16,
 };
 
@@ -65,11 +76,12 @@ struct outcome {
 
 struct command {
     enum command_kind kind;
-    struct slice sku;
-    struct slice user;             /* PURCHASE */
-    struct product_fields product; /* CREATE, UPDATE, PATCH */
-    struct idempotency idempotency;
-    struct outcome outcome; /* written by the rules */
+    struct slice sku;               /* all but WORK_* */
+    struct slice user;              /* PURCHASE */
+    struct product_fields product;  /* CREATE, UPDATE, PATCH */
+    struct idempotency idempotency; /* commands about work have none: the token does its job */
+    struct work_order *work;        /* WORK_*; NULL in all others */
+    struct outcome outcome;         /* written by the rules */
 };
 
 #endif

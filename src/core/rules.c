@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "core/catalogue.h"
 #include "core/sale.h"
+#include "core/work.h"
 
 static bool decide_by_kind(
     const struct rules *rules, struct world *world, struct command *command, int64_t now_ms)
@@ -19,6 +20,12 @@ static bool decide_by_kind(
         return catalogue_patch(world, command, now_ms);
     case COMMAND_PRODUCT_DELETE:
         return catalogue_delete(world, command);
+    case COMMAND_WORK_CLAIM:
+        return work_claim(world, command, now_ms);
+    case COMMAND_WORK_FINISH:
+        return work_finish(world, command);
+    case COMMAND_WORK_POSTPONE:
+        return work_postpone(world, command);
     }
     ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }

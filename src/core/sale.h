@@ -11,7 +11,8 @@
 
 /*
  * Moves every sale whose time has come by one state, so that a sale that lies wholly in the past becomes
- * ACTIVE with one call and ENDED with the next. In a shared world only those that are certain move. Calls
+ * ACTIVE with one call and ENDED with the next. In a shared world only those that are certain move, and none
+ * ends when there are no ids for its close-out: the next call ends it. Calls
  * whose time has not come cost nothing (world->next_edge_ms). False when memory is out: the batch must be
  * rolled back.
  */
@@ -25,5 +26,21 @@ bool sale_tick(struct world *world, int64_t now_ms);
  * the batch must be rolled back.
  */
 bool sale_purchase(struct world *world, bool says_sold_out, struct command *command, int64_t now_ms);
+
+/*
+ * Whatever ends a sale adds, in the same decision, work of kind SALE_CLOSEOUT, due at once: somebody shall
+ * prove from the rows that it sold what it should (service/closeout.h). Its subject is the sku, its body
+ * this.
+ */
+struct sale_closeout {
+    int64_t product_id;
+    /* A hint for a store that has no index by product: the ids of all its purchases lie between them; 0 and
+     * 0: there are none, or it is not known. */
+    int64_t purchase_id_first;
+    int64_t purchase_id_last;
+};
+
+/* False: the body is none that sale.c writes. */
+bool sale_closeout_read(struct slice body, struct sale_closeout *closeout);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "core/world_priv.h"
 
 enum { CHANGE_SIZE_FIRST = 64 };
 
@@ -160,7 +161,7 @@ bool world_is_certain(const struct world *world, const struct product *product)
 /* --- the list of changes --- */
 
 /* Room for one more change; the caller fills it with everything else already done or sure to succeed. */
-static bool changes_make_room(struct world *world, size_t more)
+bool world_changes_make_room(struct world *world, size_t more)
 {
     if (world->change_count + more <= world->change_size)
         return true;
@@ -173,7 +174,7 @@ static bool changes_make_room(struct world *world, size_t more)
     return true;
 }
 
-static struct change *changes_append(struct world *world, enum change_kind kind, struct product *product)
+struct change *world_changes_append(struct world *world, enum change_kind kind, struct product *product)
 {
     ENSURE(world->change_count < world->change_size);
     struct change *change = &world->changes[world->change_count++];
@@ -187,7 +188,7 @@ static void touch(struct world *world, struct product *product)
     if (product->touched_batch == world->batch)
         return;
     product->touched_batch = world->batch;
-    changes_append(world, CHANGE_PRODUCT_UPDATED, product)->updated.before = product->values;
+    world_changes_append(world, CHANGE_PRODUCT_UPDATED, product)->updated.before = product->values;
 }
 
 /* The earliest time at which the clock alone changes this sale. */
@@ -206,7 +207,7 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
 {
     ENSURE(world->next_product_id < world->product_id_end);
     struct product *product =
-        changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values) : NULL;
+        world_changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values) : NULL;
     if (product == NULL)
         return NULL;
     if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
@@ -217,7 +218,7 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
     list_append(&world->products, &product->node);
     product->touched_batch = world->batch;
     product->held_batch = world->batch;
-    changes_append(world, CHANGE_PRODUCT_ADDED, product);
+    world_changes_append(world, CHANGE_PRODUCT_ADDED, product);
     note_edge(world, values);
     return product;
 }
@@ -226,9 +227,9 @@ bool world_set_product(struct world *world, struct product *product, const struc
 {
     struct slice name = product->values.name;
     bool is_name_new = !slice_eq(values->name, name);
-    if (!changes_make_room(world, 1) || (is_name_new && !slice_dup(values->name, &name)))
+    if (!world_changes_make_room(world, 1) || (is_name_new && !slice_dup(values->name, &name)))
         return false;
-    struct change *change = changes_append(world, CHANGE_PRODUCT_UPDATED, product);
+    struct change *change = world_changes_append(world, CHANGE_PRODUCT_UPDATED, product);
     change->updated.before = product->values;
     change->updated.is_name_new = is_name_new;
     product->touched_batch = world->batch;
@@ -242,9 +243,9 @@ bool world_clear_purchases(struct world *world, struct product *product)
 {
     if (product->purchase_id_last == 0)
         return true;
-    if (!changes_make_room(world, 1))
+    if (!world_changes_make_room(world, 1))
         return false;
-    struct change *change = changes_append(world, CHANGE_PURCHASES_CLEARED, product);
+    struct change *change = world_changes_append(world, CHANGE_PURCHASES_CLEARED, product);
     change->cleared.buyers = product->buyers;
     change->cleared.id_first = product->purchase_id_first;
     change->cleared.id_last = product->purchase_id_last;
@@ -256,13 +257,13 @@ bool world_clear_purchases(struct world *world, struct product *product)
 
 bool world_remove_product(struct world *world, struct product *product)
 {
-    if (!changes_make_room(world, 2) || !world_clear_purchases(world, product))
+    if (!world_changes_make_room(world, 2) || !world_clear_purchases(world, product))
         return false;
     bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
     ENSURE(was_in);
     list_remove(&product->node);
     product->is_removed = true;
-    changes_append(world, CHANGE_PRODUCT_REMOVED, product);
+    world_changes_append(world, CHANGE_PRODUCT_REMOVED, product);
     return true;
 }
 
@@ -302,14 +303,14 @@ bool world_add_purchase(
 {
     ENSURE(product->values.stock > 0);
     ENSURE(world->next_purchase_id < world->purchase_id_end);
-    struct buyer *buyer = changes_make_room(world, 2) ? buyer_take(world, product, user) : NULL;
+    struct buyer *buyer = world_changes_make_room(world, 2) ? buyer_take(world, product, user) : NULL;
     if (buyer == NULL)
         return false;
     touch(world, product);
     product->values.stock--;
     product->values.updated_ms = now_ms;
     buyer->count++;
-    struct change *change = changes_append(world, CHANGE_PURCHASE_ADDED, product);
+    struct change *change = world_changes_append(world, CHANGE_PURCHASE_ADDED, product);
     change->purchase.buyer = buyer;
     change->purchase.id = world->next_purchase_id++;
     change->purchase.nth = buyer->count;
@@ -360,7 +361,7 @@ bool world_add_key(
     struct world *world, const struct idempotency *idempotency, const struct outcome *outcome, int64_t now_ms)
 {
     struct key_record *record =
-        changes_make_room(world, 1) ? key_new(world, idempotency->scope, idempotency->key) : NULL;
+        world_changes_make_room(world, 1) ? key_new(world, idempotency->scope, idempotency->key) : NULL;
     if (record == NULL)
         return false;
     record->id = world->next_key_id;
@@ -373,16 +374,16 @@ bool world_add_key(
     if (!key_put(world, record))
         return false;
     world->next_key_id++;
-    changes_append(world, CHANGE_KEY_ADDED, NULL)->key = record;
+    world_changes_append(world, CHANGE_KEY_ADDED, NULL)->key = record;
     return true;
 }
 
 bool world_remove_key(struct world *world, struct key_record *record)
 {
-    if (!changes_make_room(world, 1))
+    if (!world_changes_make_room(world, 1))
         return false;
     key_take_out(world, record);
-    changes_append(world, CHANGE_KEY_REMOVED, NULL)->key = record;
+    world_changes_append(world, CHANGE_KEY_REMOVED, NULL)->key = record;
     return true;
 }
 
@@ -409,6 +410,11 @@ static void accept_change(struct change *change)
         break;
     case CHANGE_KEY_REMOVED:
         free(change->key);
+        break;
+    case CHANGE_WORK_ADDED:
+    case CHANGE_WORK_UPDATED:
+    case CHANGE_WORK_REMOVED:
+        world_accept_work(change);
         break;
     case CHANGE_PRODUCT_ADDED:
     case CHANGE_PURCHASE_ADDED:
@@ -485,6 +491,11 @@ static void undo_change(struct world *world, struct change *change)
         list_prepend(&world->keys, &change->key->node); /* only the oldest are ever removed */
         break;
     }
+    case CHANGE_WORK_ADDED:
+    case CHANGE_WORK_UPDATED:
+    case CHANGE_WORK_REMOVED:
+        world_undo_work(world, change);
+        break;
     }
 }
 
@@ -504,11 +515,14 @@ void world_init(struct world *world, const struct map_key *hash_key)
         .next_product_id = 1,
         .next_purchase_id = 1,
         .next_key_id = 1,
+        .next_work_id = 1,
         .product_id_end = INT64_MAX,
         .purchase_id_end = INT64_MAX,
+        .work_id_end = INT64_MAX,
     };
     map_init(&world->products_by_sku);
     map_init(&world->keys_by_name);
+    map_init(&world->work_by_id);
     list_init(&world->products);
     list_init(&world->keys);
     list_init(&world->held);
@@ -528,6 +542,9 @@ void world_fini(struct world *world)
         free(value);
     map_fini(&world->products_by_sku);
     map_fini(&world->keys_by_name);
+    world_drop_work(world);
+    for (int i = 0; i < WORK_KIND_COUNT; i++)
+        work_queue_fini(&world->work_queues[i]);
     free(world->changes);
 }
 
@@ -577,6 +594,7 @@ void world_share(struct world *world)
     world->is_shared = true;
     world->product_id_end = world->next_product_id;
     world->purchase_id_end = world->next_purchase_id;
+    world->work_id_end = world->next_work_id;
 }
 
 static void keys_unload(struct world *world)
@@ -600,6 +618,8 @@ void world_unload(struct world *world)
         map_init(&product->buyers);
     }
     keys_unload(world);
+    if (world->work_by_id.count > 0)
+        world_drop_work(world);
 }
 
 /* At the end of the list, once. */

@@ -10,8 +10,8 @@
  *
  * With the embedded store the world is complete. With a store that several nodes share (is_shared) products
  * stay in it as they were last seen, for pictures; only what the store has loaded for the batch and holds
- * locked is certain, and buyers and stored answers are there for one batch only. Commands touch nothing else,
- * so most rules cannot tell the difference; what walks over all products asks world_is_certain.
+ * locked is certain, and buyers, stored answers and work are there for one batch only. Commands touch nothing
+ * else, so most rules cannot tell the difference; what walks over all products asks world_is_certain.
  */
 #ifndef DOORBUSTER_CORE_WORLD_H
 #define DOORBUSTER_CORE_WORLD_H
@@ -20,6 +20,8 @@
 #include "base/map.h"
 #include "base/slice.h"
 #include "core/command.h"
+#include "core/work.h"
+#include "core/work_queue.h"
 
 enum sale_state { SALE_UPCOMING, SALE_ACTIVE, SALE_ENDED };
 enum end_reason { END_NONE, END_SOLD_OUT, END_TIME_EXPIRED };
@@ -87,6 +89,12 @@ struct key_record {
     struct list node; /* on world.keys, oldest first */
 };
 
+/* The part of a piece of work that changes (work.h, world_work.h). */
+struct work_values {
+    int64_t due_ms; /* not before; while it is claimed: the end of the lease */
+    int64_t token;  /* claims so far */
+};
+
 enum change_kind {
     CHANGE_PRODUCT_ADDED,
     CHANGE_PRODUCT_UPDATED, /* write the product's values as they are now; may come more than once a batch */
@@ -95,11 +103,14 @@ enum change_kind {
     CHANGE_PURCHASE_ADDED,
     CHANGE_KEY_ADDED,
     CHANGE_KEY_REMOVED,
+    CHANGE_WORK_ADDED,   /* those of work: write its values as they are at the end of the batch */
+    CHANGE_WORK_UPDATED, /* once a batch at the most, and not for work that was added in it */
+    CHANGE_WORK_REMOVED,
 };
 
 struct change {
     enum change_kind kind;
-    struct product *product; /* all but the CHANGE_KEY_ ones */
+    struct product *product; /* all but the CHANGE_KEY_ and CHANGE_WORK_ ones */
     union {
         struct {
             struct product_values before;
@@ -119,6 +130,10 @@ struct change {
             int64_t id_last_before;
         } purchase;
         struct key_record *key;
+        struct {
+            struct work *work;
+            struct work_values before; /* UPDATED */
+        } work;
     };
 };
 
@@ -127,16 +142,20 @@ struct world {
     struct map products_by_sku;
     struct list products; /* struct product, in no particular order */
     struct map keys_by_name;
-    struct list keys;     /* struct key_record, oldest first */
+    struct list keys;                               /* struct key_record, oldest first */
+    struct map work_by_id;                          /* struct work */
+    struct work_queue work_queues[WORK_KIND_COUNT]; /* the same, by when it is due */
     int64_t next_edge_ms; /* no sale changes its state by time before this (sale.h) */
     /* The next ids to give out. Taken ids are not given back by a rollback: a gap is harmless, an id twice is
      * not. */
     int64_t next_product_id;
     int64_t next_purchase_id;
     int64_t next_key_id;
+    int64_t next_work_id;
     /* Beyond the last one that may be given out: a shared store reserves them in blocks; else INT64_MAX. */
     int64_t product_id_end;
     int64_t purchase_id_end;
+    int64_t work_id_end;
     bool is_shared;          /* other nodes change the store too; set once, before anything is loaded */
     struct list held;        /* shared: products whose rows are locked for the batch */
     struct list refreshed;   /* shared: products that a load has changed or removed, not published yet */
@@ -219,8 +238,8 @@ bool world_load_key(struct world *world, const struct key_record *record);
  * world->refreshed, for the engine to publish.
  */
 
-/* Forgets what earlier batches brought in and no lock holds any more: buyers, stored answers, held products.
- */
+/* Forgets what earlier batches brought in and no lock holds any more: buyers, stored answers, work, held
+ * products. */
 void world_unload(struct world *world);
 
 /* A product as it is now, its row locked until the batch ends. NULL when memory is out. */

@@ -260,6 +260,17 @@ static enum err fault_reader_purchases(
     return fail_after(fault, store_read_purchases(reader->inner, lookups, count, error), error);
 }
 
+static enum err fault_reader_sale_totals(
+    struct store_reader *base, struct sale_totals *totals, struct error *error)
+{
+    struct fault_reader *reader = (struct fault_reader *)base;
+    enum fault fault = next_fault((struct fault_store *)base->store, OPERATION_READ);
+    enum err err;
+    if (fails_before(fault, &err, error))
+        return err;
+    return fail_after(fault, store_read_sale_totals(reader->inner, totals, error), error);
+}
+
 static void fault_reader_close(struct store_reader *base)
 {
     struct fault_reader *reader = (struct fault_reader *)base;
@@ -283,6 +294,7 @@ static const struct store_operations operations = {
     .probe = fault_probe,
     .reader_open = fault_reader_open,
     .reader_purchases = fault_reader_purchases,
+    .reader_sale_totals = fault_reader_sale_totals,
     .reader_close = fault_reader_close,
     .close = fault_close,
 };

@@ -51,6 +51,7 @@ static const struct store_operations operations = {
     .watch = postgres_watch,
     .reader_open = postgres_reader_open,
     .reader_purchases = postgres_reader_purchases,
+    .reader_sale_totals = postgres_reader_sale_totals,
     .reader_close = postgres_reader_close,
     .close = close_store,
 };

@@ -3,10 +3,11 @@
  * From the tables into the world, for one batch: one pipeline, one round trip. What is sent and what is
  * received are two walks over the same plan, so that results meet their statements.
  *
- * Locks are taken in one order by all nodes: products by id, and only then anything else, so that no two
- * nodes wait for one another. Ids to give out are reserved in blocks, in a transaction of their own before
- * the batch's that does not wait for its flush: it is durable before anything is that used the ids, since the
- * log is written in order.
+ * Locks are taken in one order by all nodes: products by id, then work that is named by id, so that no two
+ * nodes wait for one another; work that is looked for because it is due comes last and skips what others
+ * hold. Ids to give out are reserved in blocks, in a transaction of their own before the batch's that does
+ * not wait for its flush: it is durable before anything is that used the ids, since the log is written in
+ * order.
  */
 #include "store/postgres_priv.h"
 
@@ -15,13 +16,17 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "core/world_work.h"
 
 enum {
-    NS_PER_MS = 1000000,
-    SECOND_ATTEMPT_MS = 1000, /* a load that failed sooner may be begun again */
     PURCHASE_ID_BLOCK = 10000, /* at least; a node that stops loses what is left of it, which is harmless */
     PRODUCT_ID_BLOCK = 16,
+    WORK_ID_BLOCK = 1000, /* as many as sales can end in one tick */
+    SECOND_ATTEMPT_MS = 1000,
+    NS_PER_MS = 1000000,
 };
+
+#define WORK_COLUMNS "SELECT id, due_at, token, created_at, kind, subject, body FROM work "
 
 #define PRODUCT_COLUMNS                                                                               \
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
@@ -62,6 +67,11 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
          " LATERAL (SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
          " FROM idempotency_keys WHERE scope = asked.scope AND key = asked.key LIMIT 1) AS found",
             "look up stored answers in"},
+    [STATEMENT_LOCK_WORK] = {WORK_COLUMNS "WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE",
+        "lock work in"},
+    [STATEMENT_LOCK_DUE_WORK] = {WORK_COLUMNS "WHERE kind = $1::text AND due_at <= now()"
+                                              " ORDER BY due_at, id LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
+        "look for work that is due in"},
     [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},
     [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS, "read the products of"},
     [STATEMENT_PROBE] = {"UPDATE sequences SET next_value = next_value WHERE name = 'products'", "write to"},
@@ -101,6 +111,17 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
         {"DELETE FROM idempotency_keys USING unnest($1::text[], $2::text[]) AS old (scope, key)"
          " WHERE idempotency_keys.scope = old.scope AND idempotency_keys.key = old.key",
             "remove stored answers from"},
+    [STATEMENT_ADD_WORK] =
+        {"INSERT INTO work (id, kind, subject, body, due_at, token, created_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],"
+         " $6::bigint[], $7::timestamptz[])",
+            "write work to"},
+    [STATEMENT_SET_WORK] =
+        {"UPDATE work SET due_at = new.due_at, token = new.token"
+         " FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) AS new (id, due_at, token)"
+         " WHERE work.id = new.id",
+            "write work to"},
+    [STATEMENT_REMOVE_WORK] = {"DELETE FROM work WHERE id = ANY ($1::bigint[])", "remove work from"},
     [STATEMENT_NOTIFY] = {"SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku",
         "tell other nodes through"},
 };
@@ -112,6 +133,10 @@ struct loader {
     size_t key_count;
     int64_t product_ids_wanted; /* 0: no block is reserved */
     int64_t purchase_ids_wanted;
+    int64_t work_ids_wanted;
+    size_t order_count;                    /* commands about work, in store->entries after those */
+    size_t named_count;                    /* of these: that name a piece of work by its id */
+    int64_t claim_counts[WORK_KIND_COUNT]; /* what the rest may claim */
     struct error *error;
 };
 
@@ -176,6 +201,26 @@ static int compare_skus(const void *a, const void *b)
     return slice_compare(((const struct batch_entry *)a)->sku, ((const struct batch_entry *)b)->sku);
 }
 
+static void plan_order(struct loader *loader, const struct command *command)
+{
+    if (command->kind == COMMAND_WORK_CLAIM)
+        loader->claim_counts[command->work->kind] += (int64_t)command->work->count_max;
+    else
+        loader->named_count++;
+    loader->order_count++;
+}
+
+static void plan_ids(struct loader *loader, int64_t count, int64_t creations)
+{
+    const struct world *world = loader->world;
+    if (world->purchase_id_end - world->next_purchase_id < count)
+        loader->purchase_ids_wanted = count > PURCHASE_ID_BLOCK ? count : PURCHASE_ID_BLOCK;
+    if (world->product_id_end - world->next_product_id < creations)
+        loader->product_ids_wanted = creations > PRODUCT_ID_BLOCK ? creations : PRODUCT_ID_BLOCK;
+    if (world->work_id_end - world->next_work_id < count) /* each purchase may end a sale */
+        loader->work_ids_wanted = count > WORK_ID_BLOCK ? count : WORK_ID_BLOCK;
+}
+
 static bool plan(struct loader *loader, const struct command *const *commands, size_t count)
 {
     struct postgres_store *store = loader->store;
@@ -185,19 +230,20 @@ static bool plan(struct loader *loader, const struct command *const *commands, s
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct command *command = commands[i];
-        store->entries[i] = (struct batch_entry){.sku = command->sku, .command = command};
-        is_sorted = is_sorted && (i == 0 || compare_skus(&store->entries[i - 1], &store->entries[i]) <= 0);
+        if (!command_names_product(command->kind)) {
+            plan_order(loader, command);
+            store->entries[count - loader->order_count] = (struct batch_entry){.command = command};
+            continue;
+        }
+        size_t at = loader->entry_count++;
+        store->entries[at] = (struct batch_entry){.sku = command->sku, .command = command};
+        is_sorted = is_sorted && (at == 0 || compare_skus(&store->entries[at - 1], &store->entries[at]) <= 0);
         creations += command->kind == COMMAND_PRODUCT_CREATE || command->kind == COMMAND_PRODUCT_UPDATE;
         loader->key_count += command->idempotency.key.len > 0;
     }
-    loader->entry_count = count;
     if (!is_sorted)
-        qsort(store->entries, count, sizeof *store->entries, compare_skus);
-    const struct world *world = loader->world;
-    if (world->purchase_id_end - world->next_purchase_id < (int64_t)count)
-        loader->purchase_ids_wanted = (int64_t)count > PURCHASE_ID_BLOCK ? (int64_t)count : PURCHASE_ID_BLOCK;
-    if (world->product_id_end - world->next_product_id < creations)
-        loader->product_ids_wanted = creations > PRODUCT_ID_BLOCK ? creations : PRODUCT_ID_BLOCK;
+        qsort(store->entries, loader->entry_count, sizeof *store->entries, compare_skus);
+    plan_ids(loader, (int64_t)loader->entry_count, creations);
     return true;
 }
 
@@ -315,6 +361,34 @@ static enum err send_keys(struct loader *loader)
     return send_column(loader, 1, STATEMENT_FIND_KEYS);
 }
 
+static enum err send_named_work(struct loader *loader)
+{
+    const struct batch_entry *orders = loader->store->entries + loader->entry_count;
+    struct column *ids = &loader->store->columns[0];
+    if (loader->named_count == 0)
+        return ERR_NONE;
+    column_start(ids, POSTGRES_INT8);
+    for (size_t i = 0; i < loader->order_count; i++) {
+        if (orders[i].command->kind != COMMAND_WORK_CLAIM)
+            column_put_i64(ids, orders[i].command->work->id);
+    }
+    return send_column(loader, 0, STATEMENT_LOCK_WORK);
+}
+
+static enum err send_work(struct loader *loader)
+{
+    char number[8];
+    enum err err = send_named_work(loader);
+    for (int kind = 0; kind < WORK_KIND_COUNT && err == ERR_NONE; kind++) {
+        if (loader->claim_counts[kind] == 0)
+            continue;
+        link_param(&loader->store->link, work_kind_name((enum work_kind)kind));
+        link_param(&loader->store->link, postgres_i64(number, loader->claim_counts[kind]));
+        err = send(loader, STATEMENT_LOCK_DUE_WORK);
+    }
+    return err;
+}
+
 static enum err send_refresh(struct loader *loader)
 {
     const struct stale *stale = &loader->store->stale;
@@ -337,16 +411,20 @@ static enum err send_load(struct loader *loader)
     if (err == ERR_NONE)
         err = send_reservation(loader, "purchases", loader->purchase_ids_wanted);
     if (err == ERR_NONE)
+        err = send_reservation(loader, "work", loader->work_ids_wanted);
+    if (err == ERR_NONE)
         err = send_refresh(loader);
-    if (err == ERR_NONE && loader->entry_count > 0) {
+    if (err == ERR_NONE && loader->entry_count + loader->order_count > 0) {
         err = send(loader, STATEMENT_BEGIN);
         loader->store->is_in_transaction = true;
-        if (err == ERR_NONE)
+        if (err == ERR_NONE && loader->entry_count > 0)
             err = send_locks(loader);
         for (size_t at = 0; err == ERR_NONE && next_group(loader, &at, &group);)
             err = send_group(loader, &group);
         if (err == ERR_NONE)
             err = send_keys(loader);
+        if (err == ERR_NONE)
+            err = send_work(loader);
     }
     return err == ERR_NONE ? link_sync(&loader->store->link, loader->error) : err;
 }
@@ -463,6 +541,37 @@ static enum err take_keys(struct loader *loader, const PGresult *result)
     return ERR_NONE;
 }
 
+static enum err take_work(struct loader *loader, const PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct work work = {
+            .id = get_i64(result, row, 0),
+            .values = {.due_ms = get_ms(result, row, 1), .token = get_i64(result, row, 2)},
+            .created_ms = get_ms(result, row, 3),
+            .subject = get_text(result, row, 5),
+            .body = get_text(result, row, 6),
+        };
+        if (!work_kind_from_name(get_text(result, row, 4), &work.kind) ||
+            work.subject.len > WORK_SUBJECT_LEN_MAX || work.body.len > WORK_BODY_LEN_MAX)
+            return error_set(loader->error, ERR_CORRUPT,
+                "work %lld holds what doorbuster never writes; run doorbuster verify and restore a backup",
+                (long long)work.id);
+        if (!world_load_work(loader->world, &work))
+            return no_memory(loader);
+    }
+    return ERR_NONE;
+}
+
+static enum err receive_work(struct loader *loader)
+{
+    enum err err = loader->named_count > 0 ? receive(loader, STATEMENT_LOCK_WORK, take_work) : ERR_NONE;
+    for (int kind = 0; kind < WORK_KIND_COUNT && err == ERR_NONE; kind++) {
+        if (loader->claim_counts[kind] > 0)
+            err = receive(loader, STATEMENT_LOCK_DUE_WORK, take_work);
+    }
+    return err;
+}
+
 /* All purchases of a product are removed together, so the largest nth is the number of them. */
 static enum err receive_buyers(struct loader *loader, const struct group *group)
 {
@@ -512,17 +621,21 @@ static enum err receive_load(struct loader *loader)
     if (err == ERR_NONE)
         err = receive_reservation(
             loader, loader->purchase_ids_wanted, &world->next_purchase_id, &world->purchase_id_end);
+    if (err == ERR_NONE)
+        err = receive_reservation(loader, loader->work_ids_wanted, &world->next_work_id, &world->work_id_end);
     if (err == ERR_NONE && (stale->is_all || stale->count > 0))
         err = receive(
             loader, stale->is_all ? STATEMENT_REFRESH_ALL : STATEMENT_REFRESH_PRODUCTS, take_refreshed);
-    if (err != ERR_NONE || loader->entry_count == 0)
+    if (err != ERR_NONE || loader->entry_count + loader->order_count == 0)
         return err;
     err = receive(loader, STATEMENT_BEGIN, NULL);
-    if (err == ERR_NONE)
+    if (err == ERR_NONE && loader->entry_count > 0)
         err = receive(loader, STATEMENT_LOCK_PRODUCTS, take_locked);
     for (size_t at = 0; err == ERR_NONE && next_group(loader, &at, &group);)
         err = receive_group(loader, &group);
-    return err == ERR_NONE && loader->key_count > 0 ? receive(loader, STATEMENT_FIND_KEYS, take_keys) : err;
+    if (err == ERR_NONE && loader->key_count > 0)
+        err = receive(loader, STATEMENT_FIND_KEYS, take_keys);
+    return err == ERR_NONE ? receive_work(loader) : err;
 }
 
 /* --- a load --- */
@@ -606,7 +719,10 @@ static enum err send_due(struct loader *loader)
     struct link *link = &loader->store->link;
     char time[8];
     char number[8];
-    enum err err = send(loader, STATEMENT_BEGIN);
+    enum err err = send_reservation(loader, "work", loader->work_ids_wanted);
+    if (err != ERR_NONE)
+        return err;
+    err = send(loader, STATEMENT_BEGIN);
     loader->store->is_in_transaction = true;
     if (err != ERR_NONE)
         return err;
@@ -622,7 +738,11 @@ static enum err send_due(struct loader *loader)
 
 static enum err receive_due(struct loader *loader)
 {
-    enum err err = receive(loader, STATEMENT_BEGIN, NULL);
+    struct world *world = loader->world;
+    enum err err =
+        receive_reservation(loader, loader->work_ids_wanted, &world->next_work_id, &world->work_id_end);
+    if (err == ERR_NONE)
+        err = receive(loader, STATEMENT_BEGIN, NULL);
     if (err == ERR_NONE)
         err = receive(loader, STATEMENT_LOCK_DUE_PRODUCTS, take_held_products);
     return err == ERR_NONE ? receive(loader, STATEMENT_LOCK_DUE_KEYS, take_keys) : err;
@@ -635,6 +755,8 @@ enum err postgres_load_due(
     struct due_loader loader = {.loader = {.store = store, .world = world, .error = error}, .due = due};
     ENSURE(!store->is_in_transaction);
     world_unload(world);
+    if (world->work_id_end - world->next_work_id < WORK_ID_BLOCK) /* each due sale may end */
+        loader.loader.work_ids_wanted = WORK_ID_BLOCK;
     return run_again_when_cut(&loader.loader, send_due, receive_due);
 }
 

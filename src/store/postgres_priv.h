@@ -61,6 +61,7 @@ enum {
     POSTGRES_COMMIT_MS = 4000,
     POSTGRES_LONG_COMMIT_MS = 65000, /* one that removes purchases, perhaps a million */
     POSTGRES_READ_MS = 3500,
+    POSTGRES_COUNT_MS = 30000, /* of the purchases of one product, perhaps a million */
 };
 
 enum postgres_statement {
@@ -76,6 +77,8 @@ enum postgres_statement {
     STATEMENT_FIND_BUYERS,
     STATEMENT_HAS_PURCHASES,
     STATEMENT_FIND_KEYS,
+    STATEMENT_LOCK_WORK,
+    STATEMENT_LOCK_DUE_WORK,
     STATEMENT_REFRESH_PRODUCTS,
     STATEMENT_REFRESH_ALL,
     /* commit */
@@ -88,6 +91,9 @@ enum postgres_statement {
     STATEMENT_ADD_PURCHASES,
     STATEMENT_ADD_KEYS,
     STATEMENT_REMOVE_KEYS,
+    STATEMENT_ADD_WORK,
+    STATEMENT_SET_WORK,
+    STATEMENT_REMOVE_WORK,
     STATEMENT_NOTIFY,
     STATEMENT_COUNT
 };
@@ -111,7 +117,7 @@ struct stale {
 
 struct postgres_listener;
 
-enum { COLUMNS_MAX = 14 };
+enum { COLUMNS_MAX = 25 };
 
 struct postgres_store {
     struct store base;
@@ -147,6 +153,8 @@ MUST_CHECK enum err postgres_reader_open(
     struct store *base, struct store_reader **reader, struct error *error);
 MUST_CHECK enum err postgres_reader_purchases(
     struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error);
+MUST_CHECK enum err postgres_reader_sale_totals(
+    struct store_reader *base, struct sale_totals *totals, struct error *error);
 void postgres_reader_close(struct store_reader *base);
 
 /* --- postgres_listener.c: a thread that listens for what other nodes change --- */

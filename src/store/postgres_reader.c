@@ -10,7 +10,7 @@
 
 #include "base/ensure.h"
 
-enum { READ_PURCHASES, READ_COUNT };
+enum { READ_PURCHASES, READ_BEGIN, READ_ALLOW_LONG, READ_SALE_TOTALS, READ_COMMIT, READ_COUNT };
 
 static const struct link_statement statements[READ_COUNT] = {
     [READ_PURCHASES] =
@@ -20,6 +20,14 @@ static const struct link_statement statements[READ_COUNT] = {
          " WHERE products.sku = asked.sku AND product_id = products.id AND user_id = asked.user_id"
          " ORDER BY nth DESC LIMIT 1) AS found",
             "look up purchases in"},
+    [READ_BEGIN] = {"BEGIN READ ONLY", "read from"},
+    [READ_ALLOW_LONG] = {"SET LOCAL statement_timeout = '25s'", "read from"},
+    [READ_SALE_TOTALS] =
+        {"SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers"
+         " FROM products, (SELECT count(*) AS units, count(DISTINCT user_id) AS buyers FROM purchase_log"
+         " WHERE product_id = $1::bigint) AS sold WHERE products.id = $1::bigint",
+            "count the purchases of a product in"},
+    [READ_COMMIT] = {"COMMIT", "read from"},
 };
 
 struct postgres_reader {
@@ -97,6 +105,72 @@ enum err postgres_reader_purchases(
     /* One that was cut while nobody used it: a question may be asked twice. */
     if (err == ERR_UNAVAILABLE && was_open && reader->link.conn == NULL)
         err = ask(reader, lookups, count, error);
+    return err;
+}
+
+/* --- what a product has sold --- */
+
+static struct slice get_text(const PGresult *result, int column)
+{
+    return slice_make(PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column));
+}
+
+static enum err take_totals(const struct postgres_reader *reader, const PGresult *result,
+    struct sale_totals *totals, struct error *error)
+{
+    char name[POSTGRES_NAME_LEN_MAX];
+    totals->is_found = PQntuples(result) == 1;
+    if (!totals->is_found)
+        return ERR_NONE;
+    totals->initial_stock = postgres_get_i64(PQgetvalue(result, 0, 0));
+    totals->stock = postgres_get_i64(PQgetvalue(result, 0, 1));
+    totals->per_user_limit = postgres_get_i64(PQgetvalue(result, 0, 2));
+    totals->unit_count = postgres_get_i64(PQgetvalue(result, 0, 5));
+    totals->buyer_count = postgres_get_i64(PQgetvalue(result, 0, 6));
+    if (sale_state_from_name(get_text(result, 3), &totals->state) &&
+        end_reason_from_name(get_text(result, 4), &totals->end_reason))
+        return ERR_NONE;
+    postgres_name(reader->link.url, name);
+    return error_set(error, ERR_CORRUPT, "product %lld in %s is in a state that doorbuster never writes",
+        (long long)totals->product_id, name);
+}
+
+static enum err ask_totals(struct postgres_reader *reader, struct sale_totals *totals, struct error *error)
+{
+    static const int reads[] = {READ_BEGIN, READ_ALLOW_LONG, READ_SALE_TOTALS, READ_COMMIT};
+    struct link *link = &reader->link;
+    char memory[8];
+    enum err err = link_open(link, error);
+    if (err != ERR_NONE)
+        return err;
+    link_begin(link, POSTGRES_COUNT_MS);
+    for (int i = 0; i < 4 && err == ERR_NONE; i++) {
+        if (reads[i] == READ_SALE_TOTALS)
+            link_param(link, postgres_i64(memory, totals->product_id));
+        err = link_send(link, reads[i], error);
+    }
+    if (err == ERR_NONE)
+        err = link_sync(link, error);
+    for (int i = 0; i < 4 && err == ERR_NONE; i++) {
+        PGresult *result;
+        err = link_result(link, reads[i], &result, error);
+        if (err == ERR_NONE && reads[i] == READ_SALE_TOTALS)
+            err = take_totals(reader, result, totals, error);
+        PQclear(result);
+    }
+    if (link->conn != NULL && (link_end(link, NULL) != ERR_NONE || err != ERR_NONE))
+        link_close(link); /* a transaction may be open */
+    return err;
+}
+
+enum err postgres_reader_sale_totals(
+    struct store_reader *base, struct sale_totals *totals, struct error *error)
+{
+    struct postgres_reader *reader = (struct postgres_reader *)base;
+    bool was_open = reader->link.conn != NULL;
+    enum err err = ask_totals(reader, totals, error);
+    if (err == ERR_UNAVAILABLE && was_open && reader->link.conn == NULL)
+        err = ask_totals(reader, totals, error); /* as above */
     return err;
 }
 

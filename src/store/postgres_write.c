@@ -11,12 +11,16 @@
 #include "store/postgres_priv.h"
 
 #include "base/ensure.h"
+#include "core/world_work.h"
 
 /* Which columns are whose. */
 enum {
     PURCHASES = 0, /* id, product, user, nth, time */
     KEYS = 5,      /* scope, key, fingerprint, result, number, time, created */
     OLD_KEYS = 12, /* scope, key */
+    NEW_WORK = 14, /* id, kind, subject, body, due, token, created */
+    SET_WORK = 21, /* id, due, token */
+    OLD_WORK = 24, /* id */
 };
 
 struct writer {
@@ -107,6 +111,29 @@ static enum err flush_old_keys(struct writer *writer)
     return err;
 }
 
+/* Ids of work are never given out twice, so its changes need no order among one another. */
+static void start_work(struct writer *writer)
+{
+    static const enum postgres_type types[] = {POSTGRES_INT8, POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_TEXT,
+        POSTGRES_TIMESTAMPTZ, POSTGRES_INT8, POSTGRES_TIMESTAMPTZ};
+    static const enum postgres_type set_types[] = {POSTGRES_INT8, POSTGRES_TIMESTAMPTZ, POSTGRES_INT8};
+    start_columns(writer, NEW_WORK, types, 7);
+    start_columns(writer, SET_WORK, set_types, 3);
+    start_columns(writer, OLD_WORK, types, 1);
+}
+
+static enum err flush_work(struct writer *writer)
+{
+    enum err err = ERR_NONE;
+    if (column(writer, NEW_WORK)->count > 0)
+        err = send_columns(writer, NEW_WORK, 7, STATEMENT_ADD_WORK);
+    if (err == ERR_NONE && column(writer, SET_WORK)->count > 0)
+        err = send_columns(writer, SET_WORK, 3, STATEMENT_SET_WORK);
+    if (err == ERR_NONE && column(writer, OLD_WORK)->count > 0)
+        err = send_columns(writer, OLD_WORK, 1, STATEMENT_REMOVE_WORK);
+    return err;
+}
+
 /* --- the kinds of change --- */
 
 static void put_purchase(struct writer *writer, const struct change *change)
@@ -170,6 +197,33 @@ static enum err put_old_key(struct writer *writer, const struct key_record *key)
     return err;
 }
 
+static void put_new_work(struct writer *writer, const struct work *work)
+{
+    column_put_i64(column(writer, NEW_WORK), work->id);
+    column_put_text(column(writer, NEW_WORK + 1), work_kind_name(work->kind));
+    column_put_text(column(writer, NEW_WORK + 2), work->subject);
+    column_put_text(column(writer, NEW_WORK + 3), work->body);
+    column_put_ms(column(writer, NEW_WORK + 4), work->values.due_ms);
+    column_put_i64(column(writer, NEW_WORK + 5), work->values.token);
+    column_put_ms(column(writer, NEW_WORK + 6), work->created_ms);
+}
+
+/* What was added and removed in the same batch is never seen by the database. */
+static void put_work(struct writer *writer, const struct change *change)
+{
+    const struct work *work = change->work.work;
+    bool is_new = work->added_batch == writer->world->batch;
+    if (change->kind == CHANGE_WORK_REMOVED && !is_new) {
+        column_put_i64(column(writer, OLD_WORK), work->id);
+    } else if (change->kind == CHANGE_WORK_ADDED && !work->is_removed) {
+        put_new_work(writer, work);
+    } else if (change->kind == CHANGE_WORK_UPDATED && !work->is_removed) {
+        column_put_i64(column(writer, SET_WORK), work->id);
+        column_put_ms(column(writer, SET_WORK + 1), work->values.due_ms);
+        column_put_i64(column(writer, SET_WORK + 2), work->values.token);
+    }
+}
+
 static enum err write_change(struct writer *writer, const struct change *change)
 {
     switch (change->kind) {
@@ -188,6 +242,11 @@ static enum err write_change(struct writer *writer, const struct change *change)
         return put_key(writer, change->key);
     case CHANGE_KEY_REMOVED:
         return put_old_key(writer, change->key);
+    case CHANGE_WORK_ADDED:
+    case CHANGE_WORK_UPDATED:
+    case CHANGE_WORK_REMOVED:
+        put_work(writer, change);
+        return ERR_NONE;
     }
     bool is_known_kind = false;
     ENSURE(is_known_kind);
@@ -264,6 +323,7 @@ static enum err send_changes(struct writer *writer, bool is_long)
     start_purchases(writer);
     start_keys(writer);
     start_old_keys(writer);
+    start_work(writer);
     enum err err = is_long ? send(writer, STATEMENT_ALLOW_LONG) : ERR_NONE;
     for (size_t i = 0; i < world->change_count && err == ERR_NONE; i++)
         err = write_change(writer, &world->changes[i]);
@@ -273,6 +333,8 @@ static enum err send_changes(struct writer *writer, bool is_long)
         err = flush_keys(writer);
     if (err == ERR_NONE)
         err = flush_old_keys(writer);
+    if (err == ERR_NONE)
+        err = flush_work(writer);
     if (err == ERR_NONE)
         err = set_products(writer);
     return err == ERR_NONE ? notify(writer) : err;

@@ -37,6 +37,7 @@ static const struct store_operations operations = {
     .probe = write_probe,
     .reader_open = reader_open,
     .reader_purchases = reader_purchases,
+    .reader_sale_totals = reader_sale_totals,
     .reader_close = reader_close,
     .close = close_store,
 };

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "core/world_work.h"
+
 struct loader {
     struct sqlite_store *store;
     struct world *world;
@@ -173,6 +175,27 @@ static enum err load_key(struct loader *loader, sqlite3_stmt *row)
     return world_load_key(loader->world, &record) ? ERR_NONE : out_of_memory(loader);
 }
 
+/* --- work --- */
+
+static const char work_text[] =
+    "SELECT id, due_at, token, created_at, kind, subject, body FROM work ORDER BY id";
+
+static enum err load_work(struct loader *loader, sqlite3_stmt *row)
+{
+    struct work work = {
+        .id = sqlite3_column_int64(row, 0),
+        .values = {.due_ms = sqlite3_column_int64(row, 1), .token = sqlite3_column_int64(row, 2)},
+        .created_ms = sqlite3_column_int64(row, 3),
+        .subject = column_text(row, 5),
+        .body = column_text(row, 6),
+    };
+    if (!has_types(row, "iiiittt") || !take_id(loader, SEQUENCE_WORK, work.id) || work.values.token < 0 ||
+        !work_kind_from_name(column_text(row, 4), &work.kind) || work.subject.len > WORK_SUBJECT_LEN_MAX ||
+        work.body.len > WORK_BODY_LEN_MAX)
+        return damaged(loader, "work", work.id);
+    return world_load_work(loader->world, &work) ? ERR_NONE : out_of_memory(loader);
+}
+
 /* --- sequences --- */
 
 static const char sequences_text[] = "SELECT next_value, name FROM sequences";
@@ -207,6 +230,7 @@ static enum err set_next_ids(struct loader *loader)
     loader->world->next_product_id = next[SEQUENCE_PRODUCTS];
     loader->world->next_purchase_id = next[SEQUENCE_PURCHASES];
     loader->world->next_key_id = next[SEQUENCE_KEYS];
+    loader->world->next_work_id = next[SEQUENCE_WORK];
     return ERR_NONE;
 }
 
@@ -239,6 +263,8 @@ enum err load_world(struct store *base, struct world *world, const struct comman
         err = load_table(&loader, purchases_text, load_purchase);
     if (err == ERR_NONE)
         err = load_table(&loader, keys_text, load_key);
+    if (err == ERR_NONE)
+        err = load_table(&loader, work_text, load_work);
     if (err == ERR_NONE)
         err = load_table(&loader, sequences_text, load_sequence);
     if (err == ERR_NONE)

@@ -11,7 +11,7 @@
 
 /* --- sqlite_schema.c: the file, and what its tables look like --- */
 
-enum { SCHEMA_VERSION = 1, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
+enum { SCHEMA_VERSION = 2, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
 
 /* Brings the tables from `version` - 1 to `version`; its last statement sets user_version. */
 struct schema_step {
@@ -21,6 +21,7 @@ struct schema_step {
 
 /* schema/sqlite_001.sql and so on. */
 extern const char sqlite_001_sql[];
+extern const char sqlite_002_sql[];
 
 enum schema_file { SCHEMA_FILE_ABSENT, SCHEMA_FILE_EMPTY, SCHEMA_FILE_STORE };
 
@@ -83,12 +84,15 @@ enum statement {
     STATEMENT_PURCHASES_CLEAR,
     STATEMENT_KEY_ADD,
     STATEMENT_KEY_REMOVE,
+    STATEMENT_WORK_ADD,
+    STATEMENT_WORK_SET,
+    STATEMENT_WORK_REMOVE,
     STATEMENT_SEQUENCE_SET,
     STATEMENT_SEQUENCE_MOVE,
     STATEMENT_COUNT
 };
 
-enum sequence { SEQUENCE_PRODUCTS, SEQUENCE_PURCHASES, SEQUENCE_KEYS, SEQUENCE_COUNT };
+enum sequence { SEQUENCE_PRODUCTS, SEQUENCE_PURCHASES, SEQUENCE_KEYS, SEQUENCE_WORK, SEQUENCE_COUNT };
 
 extern const struct slice sequence_names[SEQUENCE_COUNT];
 
@@ -125,6 +129,8 @@ MUST_CHECK enum err load_world(struct store *base, struct world *world, const st
 MUST_CHECK enum err reader_open(struct store *base, struct store_reader **reader, struct error *error);
 MUST_CHECK enum err reader_purchases(
     struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error);
+MUST_CHECK enum err reader_sale_totals(
+    struct store_reader *base, struct sale_totals *totals, struct error *error);
 void reader_close(struct store_reader *base);
 
 /* Text for a statement that is reset before `text` goes away. */

@@ -17,11 +17,20 @@ struct sqlite_reader {
     struct store_reader base;
     sqlite3 *db;
     sqlite3_stmt *purchase;
+    sqlite3_stmt *sale_totals;
 };
 
 static const char purchase_text[] =
     "SELECT purchased_at FROM purchase_log JOIN products ON products.id = product_id"
     " WHERE purchase_log.id = ?1 AND user_id = ?2 AND sku = ?3";
+
+/* One statement, so one snapshot. The ids lead to the rows: without an index by product there is no other way
+ * but to read them all. */
+static const char sale_totals_text[] =
+    "SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers FROM "
+    "products,"
+    " (SELECT count(*) AS units, count(DISTINCT user_id) AS buyers FROM purchase_log"
+    " WHERE id BETWEEN ?2 AND ?3 AND product_id = ?1) WHERE products.id = ?1";
 
 static int open_connection(struct sqlite_reader *reader, const char *path)
 {
@@ -32,6 +41,9 @@ static int open_connection(struct sqlite_reader *reader, const char *path)
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v3(
             reader->db, purchase_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->purchase, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v3(
+            reader->db, sale_totals_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->sale_totals, NULL);
     return rc;
 }
 
@@ -93,10 +105,45 @@ enum err reader_purchases(
     return err;
 }
 
+static struct slice column_text(sqlite3_stmt *row, int at)
+{
+    return slice_cstr((const char *)sqlite3_column_text(row, at));
+}
+
+enum err reader_sale_totals(struct store_reader *base, struct sale_totals *totals, struct error *error)
+{
+    struct sqlite_reader *reader = (struct sqlite_reader *)base;
+    const struct sqlite_store *store = (const struct sqlite_store *)base->store;
+    sqlite3_stmt *row = reader->sale_totals;
+    bind_i64(row, 1, totals->product_id);
+    bind_i64(row, 2, totals->purchase_id_first);
+    bind_i64(row, 3, totals->purchase_id_last);
+    int rc = sqlite3_step(row);
+    enum err err = ERR_NONE;
+    totals->is_found = rc == SQLITE_ROW;
+    if (rc == SQLITE_ROW) {
+        totals->initial_stock = sqlite3_column_int64(row, 0);
+        totals->stock = sqlite3_column_int64(row, 1);
+        totals->per_user_limit = sqlite3_column_int64(row, 2);
+        totals->unit_count = sqlite3_column_int64(row, 5);
+        totals->buyer_count = sqlite3_column_int64(row, 6);
+        if (!sale_state_from_name(column_text(row, 3), &totals->state) ||
+            !end_reason_from_name(column_text(row, 4), &totals->end_reason))
+            err =
+                error_set(error, ERR_CORRUPT, "product %lld in %s is in a state that doorbuster never writes",
+                    (long long)totals->product_id, store->path);
+    } else if (rc != SQLITE_DONE) {
+        err = sqlite_failure(reader->db, rc, store->path, "read from", error);
+    }
+    (void)sqlite3_reset(row);
+    return err;
+}
+
 void reader_close(struct store_reader *base)
 {
     struct sqlite_reader *reader = (struct sqlite_reader *)base;
     (void)sqlite3_finalize(reader->purchase);
+    (void)sqlite3_finalize(reader->sale_totals);
     int rc = sqlite3_close(reader->db);
     ENSURE(rc == SQLITE_OK);
     free(reader);

@@ -26,6 +26,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "core/world_work.h"
 
 /* A probe wants as much room as a large batch needs in the log and the file, so that the door does not open
  * for the first batch to fall over the threshold. */
@@ -35,6 +36,7 @@ const struct slice sequence_names[SEQUENCE_COUNT] = {
     [SEQUENCE_PRODUCTS] = SLICE_INIT("products"),
     [SEQUENCE_PURCHASES] = SLICE_INIT("purchases"),
     [SEQUENCE_KEYS] = SLICE_INIT("idempotency_keys"),
+    [SEQUENCE_WORK] = SLICE_INIT("work"),
 };
 
 static const char *const statement_texts[STATEMENT_COUNT] = {
@@ -58,6 +60,10 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
         ("INSERT INTO idempotency_keys (id, scope, key, fingerprint, result, number, time, created_at)"
          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
     [STATEMENT_KEY_REMOVE] = "DELETE FROM idempotency_keys WHERE id = ?1",
+    [STATEMENT_WORK_ADD] = ("INSERT INTO work (id, due_at, token, kind, subject, body, created_at)"
+                            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+    [STATEMENT_WORK_SET] = "UPDATE work SET due_at = ?2, token = ?3 WHERE id = ?1",
+    [STATEMENT_WORK_REMOVE] = "DELETE FROM work WHERE id = ?1",
     [STATEMENT_SEQUENCE_SET] = "UPDATE sequences SET next_value = ?1 WHERE name = ?2",
     [STATEMENT_SEQUENCE_MOVE] = "UPDATE sequences SET next_value = next_value + ?1 WHERE name = ?2",
 };
@@ -257,6 +263,39 @@ static enum err remove_key(struct batch *batch, const struct key_record *key)
     return run_write_one(batch, STATEMENT_KEY_REMOVE);
 }
 
+static void bind_work(sqlite3_stmt *statement, const struct work *work)
+{
+    bind_i64(statement, 1, work->id);
+    bind_i64(statement, 2, work->values.due_ms);
+    bind_i64(statement, 3, work->values.token);
+}
+
+static enum err add_work(struct batch *batch, const struct work *work)
+{
+    sqlite3_stmt *statement = batch->store->statements[STATEMENT_WORK_ADD];
+    bind_work(statement, work);
+    bind_text(statement, 4, work_kind_name(work->kind));
+    bind_text(statement, 5, work->subject);
+    bind_text(statement, 6, work->body);
+    bind_i64(statement, 7, work->created_ms);
+    return run_write(batch, STATEMENT_WORK_ADD);
+}
+
+static enum err set_work(struct batch *batch, const struct work *work)
+{
+    bind_work(batch->store->statements[STATEMENT_WORK_SET], work);
+    return run_write_one(batch, STATEMENT_WORK_SET);
+}
+
+static enum err remove_work(struct batch *batch, const struct work *work)
+{
+    enum err err = guard_sequence(batch, SEQUENCE_WORK, work->id, batch->world->next_work_id);
+    if (err != ERR_NONE)
+        return err;
+    bind_i64(batch->store->statements[STATEMENT_WORK_REMOVE], 1, work->id);
+    return run_write_one(batch, STATEMENT_WORK_REMOVE);
+}
+
 static enum err write_change(struct batch *batch, const struct change *change)
 {
     switch (change->kind) {
@@ -274,6 +313,12 @@ static enum err write_change(struct batch *batch, const struct change *change)
         return add_key(batch, change->key);
     case CHANGE_KEY_REMOVED:
         return remove_key(batch, change->key);
+    case CHANGE_WORK_ADDED:
+        return add_work(batch, change->work.work);
+    case CHANGE_WORK_UPDATED:
+        return set_work(batch, change->work.work);
+    case CHANGE_WORK_REMOVED:
+        return remove_work(batch, change->work.work);
     }
     bool is_known_kind = false;
     ENSURE(is_known_kind);

@@ -40,6 +40,23 @@ struct purchase_lookup {
     struct purchase_row row; /* when it is found */
 };
 
+/* Another question: what do the rows say that a product has sold? And its answer. */
+struct sale_totals {
+    int64_t product_id;
+    /* Asked: only purchases with these ids are counted. A store with an index by product counts all of them.
+     */
+    int64_t purchase_id_first;
+    int64_t purchase_id_last;
+    bool is_found; /* there is such a product; only then the rest is filled in, all as of one moment */
+    enum sale_state state;
+    enum end_reason end_reason;
+    int64_t initial_stock;
+    int64_t stock;
+    int64_t per_user_limit;
+    int64_t unit_count;  /* rows of purchases */
+    int64_t buyer_count; /* different users among them */
+};
+
 /* Up to when things are due, for store_load_due. */
 struct due {
     int64_t edge_ms; /* sales that start or end at or before it */
@@ -60,6 +77,8 @@ struct store_operations {
     enum err (*reader_open)(struct store *store, struct store_reader **reader, struct error *error);
     enum err (*reader_purchases)(
         struct store_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error);
+    enum err (*reader_sale_totals)(
+        struct store_reader *reader, struct sale_totals *totals, struct error *error);
     void (*reader_close)(struct store_reader *reader);
     void (*close)(struct store *store);
 };
@@ -157,6 +176,13 @@ MUST_CHECK static inline enum err store_read_purchase(struct store_reader *reade
     *is_found = lookup.is_found;
     *row = lookup.row;
     return err;
+}
+
+/* Counts the purchases of one product: blocks for as long as that takes, perhaps a second for a million. */
+MUST_CHECK static inline enum err store_read_sale_totals(
+    struct store_reader *reader, struct sale_totals *totals, struct error *error)
+{
+    return reader->store->operations->reader_sale_totals(reader, totals, error);
 }
 
 static inline void store_reader_close(struct store_reader *reader)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sale_model.h"
 
+#include "base/ensure.h"
+
 #include <limits.h>
 
 enum {
@@ -148,6 +150,12 @@ static struct model_answer decide(struct sale_model *model, const struct random_
         return patch(sale, fields);
     case COMMAND_PRODUCT_DELETE:
         break;
+    case COMMAND_WORK_CLAIM:
+    case COMMAND_WORK_FINISH:
+    case COMMAND_WORK_POSTPONE: {
+        bool is_about_products = false; /* the crowd draws nothing else */
+        ENSURE(is_about_products);
+    }
     }
     *sale = (struct model_sale){0};
     return (struct model_answer){.result = SAID_OK};

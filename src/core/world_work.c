@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See world_work.h; the ways of world.c hold here too: all memory first, then the change. */
+#include "core/world_work.h"
+
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "core/world_priv.h"
+
+static struct work_queue *queue_of(struct world *world, const struct work *work)
+{
+    return &world->work_queues[work->kind];
+}
+
+/* Ids are ours and count up, but the table wants its entries spread (splitmix64). */
+static uint64_t hash_of(int64_t id)
+{
+    uint64_t hash = (uint64_t)id * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+static bool work_has_id(const void *value, const void *key)
+{
+    return ((const struct work *)value)->id == *(const int64_t *)key;
+}
+
+struct work *world_work(const struct world *world, int64_t id)
+{
+    return map_get(&world->work_by_id, hash_of(id), work_has_id, &id);
+}
+
+struct work *world_next_work(const struct world *world, enum work_kind kind)
+{
+    return work_queue_first(&world->work_queues[kind]);
+}
+
+bool world_has_work_ids(const struct world *world)
+{
+    return world->next_work_id < world->work_id_end;
+}
+
+/* One block: the record, then subject and body. */
+static struct work *work_new(const struct work *record)
+{
+    struct slice subject = record->subject;
+    struct slice body = record->body;
+    ENSURE(subject.len <= WORK_SUBJECT_LEN_MAX && body.len <= WORK_BODY_LEN_MAX);
+    struct work *work = malloc(sizeof *work + subject.len + body.len);
+    if (work == NULL)
+        return NULL;
+    char *text = (char *)(work + 1);
+    *work = *record;
+    work->subject = slice_make(text, subject.len);
+    work->body = slice_make(text + subject.len, body.len);
+    /* An empty slice may have no base, which memcpy does not allow. */
+    if (subject.len > 0)
+        memcpy(text, subject.base, subject.len);
+    if (body.len > 0)
+        memcpy(text + subject.len, body.base, body.len);
+    return work;
+}
+
+/* A copy of the record in the map and in its queue, or NULL. */
+static struct work *work_put(struct world *world, const struct work *record)
+{
+    if (!work_queue_make_room(&world->work_queues[record->kind]))
+        return NULL;
+    struct work *work = work_new(record);
+    if (work == NULL)
+        return NULL;
+    if (!map_put(&world->work_by_id, hash_of(work->id), work)) {
+        free(work);
+        return NULL;
+    }
+    work_queue_put(queue_of(world, work), work);
+    return work;
+}
+
+static void work_take_out(struct world *world, struct work *work)
+{
+    bool was_in = map_remove(&world->work_by_id, hash_of(work->id), work);
+    ENSURE(was_in);
+    work_queue_take_out(queue_of(world, work), work);
+}
+
+/* --- changes --- */
+
+struct work *world_add_work(struct world *world, enum work_kind kind, struct slice subject, struct slice body,
+    int64_t due_ms, int64_t now_ms)
+{
+    ENSURE(world_has_work_ids(world));
+    struct work record = {
+        .id = world->next_work_id,
+        .kind = kind,
+        .created_ms = now_ms,
+        .subject = subject,
+        .body = body,
+        .values = {.due_ms = due_ms},
+        .touched_batch = world->batch,
+        .added_batch = world->batch,
+    };
+    struct work *work = world_changes_make_room(world, 1) ? work_put(world, &record) : NULL;
+    if (work == NULL)
+        return NULL;
+    world->next_work_id++;
+    world_changes_append(world, CHANGE_WORK_ADDED, NULL)->work.work = work;
+    return work;
+}
+
+/* One pre-image a batch is enough: the store writes the values as they are at its end. */
+bool world_set_work(struct world *world, struct work *work, const struct work_values *values)
+{
+    if (work->touched_batch != world->batch) {
+        if (!world_changes_make_room(world, 1))
+            return false;
+        struct change *change = world_changes_append(world, CHANGE_WORK_UPDATED, NULL);
+        change->work.work = work;
+        change->work.before = work->values;
+        work->touched_batch = world->batch;
+    }
+    work->values = *values;
+    work_queue_move(queue_of(world, work), work);
+    return true;
+}
+
+bool world_remove_work(struct world *world, struct work *work)
+{
+    if (!world_changes_make_room(world, 1))
+        return false;
+    work_take_out(world, work);
+    work->is_removed = true;
+    world_changes_append(world, CHANGE_WORK_REMOVED, NULL)->work.work = work;
+    return true;
+}
+
+/* --- the end of a batch --- */
+
+void world_accept_work(const struct change *change)
+{
+    if (change->kind == CHANGE_WORK_REMOVED)
+        free(change->work.work);
+}
+
+void world_undo_work(struct world *world, const struct change *change)
+{
+    struct work *work = change->work.work;
+    if (change->kind == CHANGE_WORK_ADDED) {
+        work_take_out(world, work);
+        free(work);
+    } else if (change->kind == CHANGE_WORK_UPDATED) {
+        work->values = change->work.before;
+        work->touched_batch = 0;
+        work_queue_move(queue_of(world, work), work);
+    } else {
+        /* Map and queue had it before and have not shrunk, so there is room. */
+        bool is_put = map_put(&world->work_by_id, hash_of(work->id), work);
+        ENSURE(is_put);
+        work_queue_put(queue_of(world, work), work);
+        work->is_removed = false;
+    }
+}
+
+/* --- loading --- */
+
+bool world_load_work(struct world *world, const struct work *record)
+{
+    struct work copy = {
+        .id = record->id,
+        .kind = record->kind,
+        .created_ms = record->created_ms,
+        .subject = record->subject,
+        .body = record->body,
+        .values = record->values,
+    };
+    return world_work(world, record->id) != NULL || work_put(world, &copy) != NULL;
+}
+
+void world_drop_work(struct world *world)
+{
+    size_t cursor = 0;
+    void *work;
+    while ((work = map_next(&world->work_by_id, &cursor)) != NULL)
+        free(work);
+    map_fini(&world->work_by_id);
+    map_init(&world->work_by_id);
+    for (int i = 0; i < WORK_KIND_COUNT; i++)
+        world->work_queues[i].count = 0;
+}
