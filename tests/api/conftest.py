@@ -4,9 +4,14 @@ Fixtures of the tests that run against the real binary.
 
     DOORBUSTER_BIN          the binary under test, by default build/doorbuster; best one built with sanitizers
     DOORBUSTER_RELEASE_BIN  the one whose memory is measured, by default build/doorbuster
+    DOORBUSTER_TEST_POSTGRES  the address of a PostgreSQL server for all tests; by default one of our own is started
+
+Tests that need a store run on each kind of it (stores.py), but for those marked `embedded`. What cannot be had here is
+left out in silence: tests/services/test_services.py says so, once.
 
 `server` is one server for all tests that do not hurt it; `start_server` starts servers of a test's own.
 """
+import contextlib
 import faulthandler
 import signal
 import sys
@@ -15,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
+import services
 import stores
 from server import Server, binary
 from shop import Shop
@@ -26,17 +32,45 @@ TEST_SECONDS_MAX = 60
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "seconds(n): this test may take n seconds rather than 60")
+    config.addinivalue_line("markers", "embedded: about the file, or about nothing that the kind of store could change;"
+        " runs on the embedded store only")
+    config.addinivalue_line("markers", "needs(name, ...): left out where one of these services cannot be had")
 
 
-def pytest_collection_modifyitems(items):
-    """The most basic tests first, those that kill servers last."""
+def kinds():
+    """The kinds of store that can be had here."""
+    return [kind for kind, service in stores.KINDS.items() if service is None or services.can_have(service)]
+
+
+def pytest_generate_tests(metafunc):
+    if "store_kind" in metafunc.fixturenames:
+        is_embedded = metafunc.definition.get_closest_marker("embedded") is not None
+        metafunc.parametrize("store_kind", ["sqlite"] if is_embedded else kinds(), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The most basic tests first, those that kill servers last; all on one kind of store before the next."""
+    leave_out(config, items)
     order = ["contracts_doc", "flash_sale", "ops", "sse", "http_hostile", "shutdown", "disk", "idle", "crash"]
 
     def rank(item):
         name = Path(str(item.fspath)).stem
-        return next((index for index, word in enumerate(order) if word in name), len(order))
+        kind = item.callspec.params.get("store_kind", "") if hasattr(item, "callspec") else ""
+        return (list(stores.KINDS).index(kind) if kind else 0,
+            next((index for index, word in enumerate(order) if word in name), len(order)))
 
     items.sort(key=rank)
+
+
+def leave_out(config, items):
+    """Removes what needs a service that is not there."""
+    def is_out(item):
+        return any(not services.can_have(name) for mark in item.iter_markers("needs") for name in mark.args)
+
+    out = [item for item in items if is_out(item)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if not is_out(item)]
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +90,41 @@ def time_limit(request):
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.fixture(scope="session", params=["sqlite"])
-def store(request, tmp_path_factory):
-    """Makes stores of one kind: store() is a new, empty one. Every test that needs a store runs on each kind."""
-    kind = stores.KINDS[request.param]
-    return lambda: kind(tmp_path_factory.mktemp("store"))
+@pytest.fixture(scope="session")
+def shared_postgres():
+    """A PostgreSQL server that nobody hurts (services.Database)."""
+    with contextlib.ExitStack() as stack:
+        yield stores.shared_postgres(stack)
+
+
+@pytest.fixture
+def start_postgres():
+    """start_postgres(**settings): one more server, for a test that hurts it; gone at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(services.Postgres(**settings))
+
+
+@pytest.fixture(scope="session")
+def store_kind(request, tmp_path_factory):
+    """Makes stores of one kind; every test that needs a store runs on each kind."""
+    if request.param == "sqlite":
+        return lambda: stores.SqliteStore(tmp_path_factory.mktemp("store"))
+    server = request.getfixturevalue("shared_postgres")
+    return lambda: stores.PostgresStore(tmp_path_factory.mktemp("store"), server)
+
+
+@pytest.fixture
+def store(store_kind):
+    """store() is a new, empty one, discarded after the test."""
+    made = []
+
+    def make():
+        made.append(store_kind())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.discard()
 
 
 class SharedServer:
@@ -78,8 +142,8 @@ class SharedServer:
 
 
 @pytest.fixture(scope="session")
-def shared_server(store):
-    shared = SharedServer(store)
+def shared_server(store_kind):
+    shared = SharedServer(store_kind)
     yield shared
     if shared.server is not None and shared.server.is_running():
         shared.server.stop()

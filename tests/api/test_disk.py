@@ -156,6 +156,7 @@ def test_disk_that_stays_full(start_server):
     till.check(server.store, unsure_may_be_there=False)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("fault", ["unknown-lost", "unknown-kept"])
 def test_failed_flush_stops_acceptance_until_restart(start_server, fault):
     """After a flush that failed the server goes on confirming, although nobody knows what is on disk."""
@@ -291,6 +292,7 @@ def fill(place):
     return filler
 
 
+@pytest.mark.embedded
 def test_full_disk_is_told_and_survived(start_server, small_disk, store):
     """On a full disk a purchase is confirmed and lost, or the server dies, says nothing, or does not go on when
     there is room again."""
@@ -327,6 +329,7 @@ def test_full_disk_is_told_and_survived(start_server, small_disk, store):
     again.stop()
 
 
+@pytest.mark.embedded
 def test_kill_on_a_full_disk_loses_nothing(start_server, small_disk, store):
     """kill -9 while the disk is full loses what was confirmed before."""
     kind = type(store())
@@ -350,6 +353,7 @@ def test_kill_on_a_full_disk_loses_nothing(start_server, small_disk, store):
     again.stop()
 
 
+@pytest.mark.embedded
 def test_start_on_a_full_disk_is_told(start_server, small_disk, store):
     """A server that cannot make its store because the disk is full starts, hangs or says nothing."""
     kind = type(store())

@@ -17,6 +17,9 @@ from shop import (BAD_JSON, BAD_REQUEST, PRODUCTS, PURCHASED, PURCHASES, SALES, 
 
 CLOSE_SECONDS = 5.0
 
+# Nothing of it reaches the store.
+pytestmark = pytest.mark.embedded
+
 
 @pytest.fixture(scope="module")
 def target_sku(shared_server):

@@ -16,6 +16,9 @@ from shop import EVENTS, SALES
 CONNECTIONS = 10_000
 BYTES_MAX = 64 << 20
 
+# It costs the network threads, not the store.
+pytestmark = pytest.mark.embedded
+
 
 @pytest.fixture
 def many_files():

@@ -34,14 +34,6 @@ def failed(result):
     return [line.split()[1].rstrip(":") for line in result.stdout.splitlines() if line.startswith("  FAIL  ")]
 
 
-def spoil(store, statement):
-    """Changes a stopped store behind everybody's back."""
-    database = sqlite3.connect(store.path)
-    database.execute("PRAGMA ignore_check_constraints = 1")
-    database.executescript(statement)
-    database.close()
-
-
 def picture(store):
     """Every file of the store, to the byte."""
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in store.files()}
@@ -60,6 +52,7 @@ def sold(start_server, shop_of):
     return server, skus
 
 
+@pytest.mark.embedded
 def test_running_stopped_and_killed_stores_pass(sold, start_server):
     """A store that is as it must be fails the audit in one of its three states."""
     server, skus = sold
@@ -161,18 +154,19 @@ def test_a_rush_and_its_journal_agree_with_the_store(start_server, tmp_path, sce
     server.stop()
     number, user = next((answer["purchaseNo"], answer["user"])
         for answer in map(json.loads, journal.read_text().splitlines()[1:]) if answer["outcome"] == "acknowledged")
-    spoil(server.store, f"""DELETE FROM purchase_log WHERE id = (SELECT id FROM purchases
+    server.store.spoil(f"""DELETE FROM purchase_log WHERE id = (SELECT id FROM purchases
         WHERE purchase_no = '{number}'); UPDATE products SET stock = stock + 1, state = 'ACTIVE', end_reason = NULL""")
     result = verify(server.store, "--journal", journal, expect=VIOLATED)
     assert "acknowledged" in failed(result), result.stdout
     assert f'{number} of "{user}" is not in the store' in result.stdout
 
 
+@pytest.mark.embedded
 def test_violations_end_with_status_1_and_name_the_row(sold):
     """A spoilt store passes, or the report does not say where."""
     server, skus = sold
     server.stop()
-    spoil(server.store, f"UPDATE products SET stock = stock + 1 WHERE sku = '{skus[0]}'")
+    server.store.spoil(f"UPDATE products SET stock = stock + 1 WHERE sku = '{skus[0]}'")
     result = verify(server.store, expect=VIOLATED)
     assert failed(result) == ["stock-adds-up"], result.stdout
     assert f"{skus[0]} has stock 3 and should have 2" in result.stdout
@@ -202,6 +196,7 @@ def test_what_cannot_be_checked_does_not_pass(sold, tmp_path):
     verify(server.store, "--expect-users", "3", "--sku", skus[0])
 
 
+@pytest.mark.embedded
 def test_a_store_on_read_only_media_can_be_audited(sold, tmp_path):
     """A backup on a read-only disk cannot be audited, because SQLite wants to make files beside it."""
     server, _ = sold

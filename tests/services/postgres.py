@@ -89,12 +89,12 @@ class Database:
         """The rows of one statement ([] when it has none); values stand for its %s."""
         return sql(self.url(database, **other), statement, *values)
 
-    def create_database(self, word="test"):
-        """A new, empty database; its name."""
+    def create_database(self, word="test", template="template0"):
+        """A new database, empty or like the template, which nobody may be connected to; its name."""
         with Database.lock:
             Database.serial += 1
             name = f"{word}_{os.getpid()}_{Database.serial}_{secrets.token_hex(3)}"
-        self.sql(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
 
     def drop_database(self, name):
