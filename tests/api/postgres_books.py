@@ -40,7 +40,8 @@ UPDATE sequences SET next_value = 2001 WHERE name = 'purchases';
 UPDATE sequences SET next_value = 10 WHERE name = 'work';
 INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)
 VALUES ('purchase:z', 'k', decode(repeat('00', 16), 'hex'), 0, 1500, 1, to_timestamp(1));
-INSERT INTO work (id, kind, subject, due_at, created_at) VALUES (7, 'sale-closeout', 'B', to_timestamp(1), to_timestamp(1));
+INSERT INTO work (id, kind, subject, due_at, created_at)
+VALUES (7, 'sale-closeout', 'B', to_timestamp(1), to_timestamp(1));
 """
 
 
@@ -78,12 +79,12 @@ def make_shop(path, count):
     for script in sorted((ROOT / "src/store/schema").glob("sqlite_*.sql")):
         database.executescript(script.read_text())
     database.execute("PRAGMA journal_mode = WAL")
-    database.execute("INSERT INTO products VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?, 'ACTIVE', NULL,"
-        " 1, 'admin', 1795218421007, 'admin')", (count + 5, START_MS, START_MS + 86400000))
+    database.execute("INSERT INTO products VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?, 'ACTIVE',"
+        " NULL, 1, 'admin', 1795218421007, 'admin')", (count + 5, START_MS, START_MS + 86400000))
     database.executemany("INSERT INTO purchase_log VALUES (?, 3, ?, ?, ?)",
         ((i, f"user {i // 2 * 7919 % 1000003} ü", 1 + i % 2, START_MS + i) for i in range(2, count + 2)))
-    database.execute("INSERT INTO idempotency_keys VALUES (4, 'purchase:ü', 'k', ?, 0, 2, 1795218421008, 1795218421009)",
-        (bytes(range(16)),))
+    database.execute("INSERT INTO idempotency_keys VALUES (4, 'purchase:ü', 'k', ?, 0, 2, 1795218421008,"
+        " 1795218421009)", (bytes(range(16)),))
     database.execute("UPDATE sequences SET next_value = ? WHERE name = 'purchases'", (count + 100,))
     database.commit()
     database.close()

@@ -50,7 +50,8 @@ ROWS = [
     ("UPDATE purchase_log SET nth = NULL WHERE id = 1", "values units-in-order", "has a value of the wrong type"),
     (sell(12, 99, "'x'"), "references", 'purchase 12 PUR-20261120-0012 of "x" belongs to product 99'),
     ("DELETE FROM products WHERE id = 2", "references", "... and 1 more"),
-    ("UPDATE purchase_log SET product_id = NULL WHERE id = 11", "values stock-adds-up", "has a value of the wrong type"),
+    ("UPDATE purchase_log SET product_id = NULL WHERE id = 11", "values stock-adds-up",
+        "has a value of the wrong type"),
     ("UPDATE purchase_log SET id = NULL WHERE id = 11", "values purchase-numbers", "has a value of the wrong type"),
     ("UPDATE purchase_log SET id = 9 WHERE id = 11", "purchase-numbers", "purchase id 9 is there 2 times"),
     ("UPDATE purchase_log SET user_id = '' WHERE id = 11", "values", "has a value of the wrong type"),
@@ -85,7 +86,8 @@ ROWS = [
     ("UPDATE products SET end_time = start_time WHERE id = 3", "sale-state", "product 3 C ends before it starts"),
     (sell(12, 3, "'c1'") + "UPDATE products SET stock = 6 WHERE id = 3", "sale-state",
         "product 3 C has not begun, but has purchases"),
-    ("UPDATE idempotency_keys SET fingerprint = '\\x00'", "kept-answers", "idempotency key 1 has a value that cannot be"),
+    ("UPDATE idempotency_keys SET fingerprint = '\\x00'", "kept-answers",
+        "idempotency key 1 has a value that cannot be"),
     ("INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
         " SELECT scope, key, fingerprint, 0, 0, 1, created_at FROM idempotency_keys", "kept-answers",
         "idempotency key 2 is the same as key 1"),
@@ -97,12 +99,13 @@ ROWS = [
 # (statements, the invariants that must fail, what the report must say); the rows are in order.
 WALLS = [
     ("ALTER TABLE purchase_log DROP CONSTRAINT purchase_log_product_id_fkey; ALTER TABLE purchase_log ADD FOREIGN KEY"
-        " (product_id) REFERENCES products (id) NOT VALID", "store-sound", "purchase_log_product_id_fkey of purchase_log"
-        " is not validated"),
+        " (product_id) REFERENCES products (id) NOT VALID", "store-sound",
+        "purchase_log_product_id_fkey of purchase_log is not validated"),
     ("ALTER TABLE purchase_log DROP CONSTRAINT uq_product_user; ALTER TABLE purchase_log ADD CONSTRAINT uq_product_user"
         " UNIQUE (product_id, user_id, nth) DEFERRABLE", "store-sound",
         "the constraint of purchase_log on (nth,product_id,user_id), unique, is missing"),
-    ("ALTER TABLE products ALTER COLUMN stock DROP NOT NULL", "store-sound", "the column stock of products may be NULL"),
+    ("ALTER TABLE products ALTER COLUMN stock DROP NOT NULL", "store-sound",
+        "the column stock of products may be NULL"),
     ("ALTER TABLE products ALTER COLUMN price_minor TYPE integer", "store-sound",
         "the column price_minor of products is integer and should be bigint"),
     ("ALTER TABLE work DROP COLUMN body", "store-sound work", "the column body of work is missing"),

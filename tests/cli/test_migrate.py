@@ -18,8 +18,8 @@ from services import wait_for  # noqa: E402
 
 PURCHASES = 100_000
 EVERYTHING = ("SELECT 'p', id::text, sku FROM products UNION ALL SELECT 'l', id::text, user_id FROM purchase_log"
-    " UNION ALL SELECT 'k', scope, key FROM idempotency_keys UNION ALL SELECT 's', name, next_value::text FROM sequences"
-    " UNION ALL SELECT 'w', id::text, kind FROM work ORDER BY 1, 2, 3")
+    " UNION ALL SELECT 'k', scope, key FROM idempotency_keys UNION ALL SELECT 's', name, next_value::text FROM"
+    " sequences UNION ALL SELECT 'w', id::text, kind FROM work ORDER BY 1, 2, 3")
 TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')"
 
 
@@ -121,7 +121,8 @@ def test_foreign_and_newer_tables_are_left_alone(postgres, database):
 def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
     """A refusal is no clear line, shows the password, or leaves half the tables."""
     name, url = database
-    one_line(migrate("--store", postgres.url(name, password="wrong-secret"), expect=WORLD), "password is wrong", "28P01")
+    wrong = postgres.url(name, password="wrong-secret")
+    one_line(migrate("--store", wrong, expect=WORLD), "password is wrong", "28P01")
     one_line(migrate("--store", postgres.url("nowhere"), expect=WORLD), "there is no such database", "3D000")
     one_line(migrate("--store", postgres.url(name, port=1), expect=WORLD), "Connection refused")
     one_line(migrate("--store", "postgres://a:b@127.0.0.1:x/y", expect=WORLD))
@@ -148,13 +149,15 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     make_shop(tmp_path / "shop.db", PURCHASES)
     before = (tmp_path / "shop.db").read_bytes()
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 3 + ("no such table" not in done.stdout) and "COPIED" in done.stdout, done.stdout
+    assert len(checksums(done.stdout)) == 3 + ("no such table" not in done.stdout), done.stdout
+    assert "COPIED" in done.stdout, done.stdout
     assert re.search(rf"purchase_log +{PURCHASES} ", done.stdout), done.stdout
     assert (tmp_path / "shop.db").read_bytes() == before
     verify(url)
     verify(tmp_path / "shop.db")
     shop = sqlite3.connect(tmp_path / "shop.db")
-    kept = "SELECT id, product_id, user_id, nth, purchased_at, purchase_no FROM purchases WHERE id % 997 = 0 ORDER BY id"
+    kept = ("SELECT id, product_id, user_id, nth, purchased_at, purchase_no FROM purchases WHERE id % 997 = 0"
+        " ORDER BY id")
     moved = kept.replace("purchased_at,", "(extract(epoch FROM purchased_at) * 1000)::bigint,")
     assert shop.execute(kept).fetchall() == postgres.sql(moved, database=name)
     shop.close()
@@ -189,7 +192,8 @@ def test_work_is_moved_when_there_is_any(postgres, database, tmp_path):
     ("UPDATE products SET stock = stock + 1", "stock-adds-up"),
     ("UPDATE purchase_log SET nth = 7 WHERE id = 3", "units-in-order"),
     ("UPDATE purchase_log SET purchased_at = 'soon' WHERE id = 3", "values"),
-    ("INSERT INTO idempotency_keys SELECT 9, scope, key, fingerprint, 0, 0, 1, 1 FROM idempotency_keys", "kept-answers"),
+    ("INSERT INTO idempotency_keys SELECT 9, scope, key, fingerprint, 0, 0, 1, 1 FROM idempotency_keys",
+        "kept-answers"),
 ])
 def test_a_damaged_store_is_not_moved(postgres, database, tmp_path, statements, invariant):
     """Damage is carried into the database, or something is left there."""
