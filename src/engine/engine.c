@@ -457,6 +457,8 @@ static int64_t wake_at_ns(const struct engine *engine)
         return engine->probe_at_ns;
     if (engine_state(engine) != ENGINE_SERVING)
         return INT64_MAX;
+    if (atomic_load(&engine->is_refresh_due))
+        return now_ns;
     int64_t next_ms = rules_next_tick_ms(&engine->config.rules, &engine->world);
     int64_t wait_ms = next_ms == INT64_MAX ? INT64_MAX : next_ms - engine_now_ms(engine);
     /* The wall clock may be set meanwhile: look again at least once a second. */
@@ -475,8 +477,9 @@ static void *engine_main(void *argument)
             probe_store(engine);
         run_tick(engine);
         if (calls.count > 0)
-            run_batch(engine, &calls);
-        refresh(engine);
+            run_batch(engine, &calls); /* its load has brought in what is new */
+        else
+            refresh(engine);
     }
     return NULL;
 }

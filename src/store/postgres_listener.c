@@ -27,6 +27,8 @@
 enum {
     NS_PER_MS = 1000000,
     HEARTBEAT_MS = 500,
+    OWED_INTERVAL_MS = 50, /* listeners of event streams get ten updates a second at most */
+    FOLLOW_UP_MS = 1000,
     ANSWER_MS = 2000,   /* a heartbeat unanswered for so long: the connection is dead */
     RECONNECT_MS = 250, /* between attempts */
     WAKE_INTERVAL_MS =
@@ -40,16 +42,21 @@ struct postgres_listener {
     void *context;
     pthread_t thread;
     bool is_started;
-    int stop_fd; /* readable: end */
+    atomic_bool is_ending;
+    int signal_fd; /* readable: look at is_ending and owed */
     pthread_mutex_t lock;
     struct stale stale;   /* under lock */
+    struct stale owed;    /* under lock: what the others are still to be told */
     int64_t confirmed_ns; /* under lock */
     /* the thread's */
     PGconn *conn;
     int64_t asked_ns; /* the heartbeat under way, 0: none */
-    int64_t ask_at_ns;
+    int64_t last_asked_ns;
     int64_t wake_at_ns; /* 0: nothing to tell */
     int64_t woken_ns;
+    struct stale heard;      /* what has been heard of since the last follow-up */
+    int64_t follow_up_at_ns; /* 0: nothing was heard */
+    struct column skus;
     bool was_warned;
 };
 
@@ -60,21 +67,29 @@ struct postgres_listener *postgres_listener_create(struct postgres_store *store)
         return NULL;
     listener->store = store;
     listener->stale.is_all = true;
-    listener->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    listener->signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&listener->lock, NULL);
     return listener;
+}
+
+/* Something is owed, or the end has come. */
+static void signal_thread(struct postgres_listener *listener)
+{
+    uint64_t one = 1;
+    ssize_t written = write(listener->signal_fd, &one, sizeof one);
+    (void)written; /* the counter cannot be full */
 }
 
 void postgres_listener_destroy(struct postgres_listener *listener)
 {
     if (listener->is_started) {
-        uint64_t one = 1;
-        ssize_t written = write(listener->stop_fd, &one, sizeof one);
-        (void)written; /* the counter cannot be full */
+        atomic_store(&listener->is_ending, true);
+        signal_thread(listener);
         pthread_join(listener->thread, NULL);
     }
-    if (listener->stop_fd >= 0)
-        (void)close(listener->stop_fd);
+    if (listener->signal_fd >= 0)
+        (void)close(listener->signal_fd);
+    column_fini(&listener->skus);
     pthread_mutex_destroy(&listener->lock);
     free(listener);
 }
@@ -99,21 +114,45 @@ void postgres_listener_give_back(struct postgres_listener *listener)
     pthread_mutex_unlock(&listener->lock);
 }
 
+/* Told when there is too much to name; no product's name. */
+static const char everything[] = "*";
+
+/* Once; a set that is full counts as everything. */
+static void put_sku(struct stale *set, const char *sku)
+{
+    size_t i = 0;
+    size_t len = strlen(sku);
+    while (i < set->count && strcmp(set->skus[i], sku) != 0)
+        i++;
+    if (i == STALE_SKUS_MAX || len > SKU_LEN_MAX || strcmp(sku, everything) == 0) {
+        set->is_all = true;
+    } else if (i == set->count) {
+        memcpy(set->skus[i], sku, len + 1);
+        set->count++;
+    }
+}
+
+void postgres_listener_owe(struct postgres_listener *listener, struct slice sku)
+{
+    char name[SKU_LEN_MAX + 1];
+    if (sku.len > SKU_LEN_MAX)
+        return;
+    memcpy(name, sku.base, sku.len);
+    name[sku.len] = '\0';
+    pthread_mutex_lock(&listener->lock);
+    bool was_empty = listener->owed.count == 0;
+    put_sku(&listener->owed, name);
+    pthread_mutex_unlock(&listener->lock);
+    if (was_empty)
+        signal_thread(listener);
+}
+
 /* --- the thread --- */
 
 static void add_stale(struct postgres_listener *listener, const char *sku)
 {
-    struct stale *stale = &listener->stale;
     pthread_mutex_lock(&listener->lock);
-    size_t i = 0;
-    while (i < stale->count && strcmp(stale->skus[i], sku) != 0)
-        i++;
-    if (i == STALE_SKUS_MAX || strlen(sku) > SKU_LEN_MAX) {
-        stale->is_all = true;
-    } else if (i == stale->count) {
-        memcpy(stale->skus[i], sku, strlen(sku) + 1);
-        stale->count++;
-    }
+    put_sku(&listener->stale, sku);
     pthread_mutex_unlock(&listener->lock);
 }
 
@@ -138,8 +177,12 @@ static void take_notifications(struct postgres_listener *listener)
 {
     PGnotify *notification;
     while ((notification = PQnotifies(listener->conn)) != NULL) {
-        if (notification->be_pid != atomic_load(&listener->store->writer_pid)) {
+        bool is_own = notification->be_pid == atomic_load(&listener->store->writer_pid) ||
+                      notification->be_pid == PQbackendPID(listener->conn);
+        if (!is_own) {
             add_stale(listener, notification->extra);
+            put_sku(&listener->heard, notification->extra);
+            listener->follow_up_at_ns = clock_mono_ns() + (int64_t)FOLLOW_UP_MS * NS_PER_MS;
             wake_soon(listener);
         }
         PQfreemem(notification);
@@ -177,11 +220,60 @@ static void take_answer(struct postgres_listener *listener, const PGresult *resu
     wake_soon(listener);
 }
 
-static bool ask_for_time(struct postgres_listener *listener, int64_t now_ns)
+/* What has been heard of and is quiet now is looked at once more. */
+static void follow_up_when_due(struct postgres_listener *listener, int64_t now_ns)
 {
+    if (listener->follow_up_at_ns == 0 || now_ns < listener->follow_up_at_ns)
+        return;
+    listener->follow_up_at_ns = 0;
+    pthread_mutex_lock(&listener->lock);
+    for (size_t i = 0; i < listener->heard.count; i++)
+        put_sku(&listener->stale, listener->heard.skus[i]);
+    listener->stale.is_all = listener->stale.is_all || listener->heard.is_all;
+    pthread_mutex_unlock(&listener->lock);
+    listener->heard.count = 0;
+    listener->heard.is_all = false;
+    wake_soon(listener);
+}
+
+/* Owed names into the column. */
+static void take_owed(struct postgres_listener *listener)
+{
+    column_start(&listener->skus, POSTGRES_TEXT);
+    pthread_mutex_lock(&listener->lock);
+    for (size_t i = 0; i < listener->owed.count; i++)
+        column_put_text(&listener->skus, slice_cstr(listener->owed.skus[i]));
+    if (listener->owed.is_all)
+        column_put_text(&listener->skus, slice_cstr(everything));
+    listener->owed.count = 0;
+    listener->owed.is_all = false;
+    pthread_mutex_unlock(&listener->lock);
+}
+
+/* One query for both: what time is it, and the others should know that these have changed. */
+static bool ask(struct postgres_listener *listener, int64_t now_ns)
+{
+    static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,"
+                              " (SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku)";
+    struct slice owed;
+    take_owed(listener);
+    if (!column_finish(&listener->skus, &owed))
+        return false; /* no memory: as if the connection were gone, a little later */
+    const char *values[1] = {owed.base};
+    int lengths[1] = {(int)owed.len};
+    int formats[1] = {1};
     listener->asked_ns = now_ns;
-    listener->ask_at_ns = now_ns + (int64_t)HEARTBEAT_MS * NS_PER_MS;
-    return PQsendQuery(listener->conn, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint") == 1;
+    listener->last_asked_ns = now_ns;
+    return PQsendQueryParams(listener->conn, sql, 1, NULL, values, lengths, formats, 0) == 1;
+}
+
+/* When to ask again: often while something is owed. */
+static int64_t ask_at_ns(struct postgres_listener *listener)
+{
+    pthread_mutex_lock(&listener->lock);
+    bool owes = listener->owed.count > 0;
+    pthread_mutex_unlock(&listener->lock);
+    return listener->last_asked_ns + (int64_t)(owes ? OWED_INTERVAL_MS : HEARTBEAT_MS) * NS_PER_MS;
 }
 
 /* Reads what has come. False: the connection is gone. */
@@ -200,34 +292,51 @@ static bool receive(struct postgres_listener *listener)
     return PQstatus(listener->conn) == CONNECTION_OK;
 }
 
-/* Waits for the server or the time; false: the end was asked for. */
-static bool wait(const struct postgres_listener *listener, int fd, int64_t until_ns)
+/* Waits for the server, for something owed, or the time; false: the end has come. */
+static bool wait(struct postgres_listener *listener, int fd, int64_t until_ns)
 {
     int64_t left_ns = until_ns - clock_mono_ns();
-    struct pollfd fds[2] = {{.fd = listener->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = listener->signal_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     int timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
     (void)poll(fds, 2, timeout_ms); /* when it is interrupted the loop comes again */
-    return fds[0].revents == 0;
+    uint64_t count;
+    ssize_t got = fds[0].revents == 0 ? 0 : read(listener->signal_fd, &count, sizeof count);
+    (void)got;
+    return !atomic_load(&listener->is_ending);
 }
 
-/* Listens until the connection breaks; false: the end was asked for. */
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When there is something to do though nothing comes. */
+static int64_t next_turn_ns(struct postgres_listener *listener)
+{
+    int64_t next_ns =
+        listener->asked_ns == 0 ? ask_at_ns(listener) : listener->asked_ns + (int64_t)ANSWER_MS * NS_PER_MS;
+    if (listener->wake_at_ns != 0)
+        next_ns = least(next_ns, listener->wake_at_ns);
+    if (listener->follow_up_at_ns != 0)
+        next_ns = least(next_ns, listener->follow_up_at_ns);
+    return next_ns;
+}
+
+/* Listens until the connection breaks; false: the end has come. */
 static bool listen_on(struct postgres_listener *listener)
 {
     listener->asked_ns = 0;
-    listener->ask_at_ns = 0;
+    listener->last_asked_ns = 0;
     postgres_listener_give_back(listener);
     for (;;) {
         int64_t now_ns = clock_mono_ns();
+        follow_up_when_due(listener, now_ns);
         wake_when_due(listener, now_ns);
         if (listener->asked_ns != 0 && now_ns - listener->asked_ns > (int64_t)ANSWER_MS * NS_PER_MS)
             return true;
-        if (listener->asked_ns == 0 && now_ns >= listener->ask_at_ns && !ask_for_time(listener, now_ns))
+        if (listener->asked_ns == 0 && now_ns >= ask_at_ns(listener) && !ask(listener, now_ns))
             return true;
-        int64_t until_ns = listener->asked_ns == 0 ? listener->ask_at_ns
-                                                   : listener->asked_ns + (int64_t)ANSWER_MS * NS_PER_MS;
-        if (listener->wake_at_ns != 0 && listener->wake_at_ns < until_ns)
-            until_ns = listener->wake_at_ns;
-        if (!wait(listener, PQsocket(listener->conn), until_ns))
+        if (!wait(listener, PQsocket(listener->conn), next_turn_ns(listener)))
             return false;
         if (!receive(listener))
             return true;
@@ -271,7 +380,7 @@ enum err postgres_watch(
     struct store *base, void (*on_change)(void *context), void *context, struct error *error)
 {
     struct postgres_listener *listener = ((struct postgres_store *)base)->listener;
-    if (listener->stop_fd < 0)
+    if (listener->signal_fd < 0)
         return error_set(error, ERR_IO, "too many open files; raise the limit (ulimit -n)");
     listener->on_change = on_change;
     listener->context = context;

@@ -172,6 +172,9 @@ MUST_CHECK enum err postgres_watch(
 /* Takes over what has become stale and returns up to when that is known to be all. Engine thread. */
 int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale);
 
+/* The others are to hear soon that this product has changed. Engine thread. */
+void postgres_listener_owe(struct postgres_listener *listener, struct slice sku);
+
 /* Gives it back when it could not be loaded. Engine thread. */
 void postgres_listener_give_back(struct postgres_listener *listener);
 

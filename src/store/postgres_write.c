@@ -290,20 +290,47 @@ static enum err set_products(struct writer *writer)
     return column(writer, 0)->count == 0 ? ERR_NONE : send_columns(writer, 0, 11, STATEMENT_SET_PRODUCTS);
 }
 
-/* Other nodes hear of it when it is committed. One of a name that stays the same all along is named once. */
+/* Have only units gone? */
+static bool is_quiet(const struct change *change)
+{
+    if (change->kind == CHANGE_PURCHASE_ADDED)
+        return true;
+    if (change->kind != CHANGE_PRODUCT_UPDATED || change->updated.is_name_new)
+        return false;
+    const struct product_values *before = &change->updated.before;
+    const struct product_values *now = &change->product->values;
+    return before->state == now->state && before->end_reason == now->end_reason &&
+           before->initial_stock == now->initial_stock && before->price_minor == now->price_minor &&
+           before->per_user_limit == now->per_user_limit && before->start_ms == now->start_ms &&
+           before->end_ms == now->end_ms && before->created_ms == now->created_ms &&
+           now->stock <= before->stock;
+}
+
+/* Other nodes hear in the commit what they refuse by, and soon after what they only tell
+ * (postgres_listener.c). */
 static enum err notify(struct writer *writer)
 {
     const struct world *world = writer->world;
     const struct product *last = NULL;
     column_start(column(writer, 0), POSTGRES_TEXT);
     for (size_t i = 0; i < world->change_count; i++) {
-        const struct product *product = world->changes[i].product;
-        if (product == NULL || product == last)
+        const struct change *change = &world->changes[i];
+        if (change->product == NULL || change->product == last || is_quiet(change))
             continue;
-        last = product;
-        column_put_text(column(writer, 0), product->sku);
+        last = change->product;
+        column_put_text(column(writer, 0), change->product->sku);
     }
     return column(writer, 0)->count == 0 ? ERR_NONE : send_columns(writer, 0, 1, STATEMENT_NOTIFY);
+}
+
+static void owe_quiet(struct writer *writer)
+{
+    const struct world *world = writer->world;
+    for (size_t i = 0; i < world->change_count; i++) {
+        const struct change *change = &world->changes[i];
+        if (change->kind == CHANGE_PRODUCT_UPDATED && is_quiet(change))
+            postgres_listener_owe(writer->store->listener, change->product->sku);
+    }
 }
 
 /* --- the transaction --- */
@@ -394,7 +421,9 @@ enum err postgres_commit(struct store *base, const struct world *world, struct e
     /* What comes after COMMIT's own answer cannot change it. */
     if (!was_lost && link_end(link, NULL) != ERR_NONE)
         link_close(link);
-    if (err != ERR_NONE)
+    if (err == ERR_NONE)
+        owe_quiet(&writer);
+    else
         postgres_abandon(base);
     store->is_in_transaction = false;
     return err != ERR_NONE && was_lost && writer.is_commit_sent ? unknown(&writer) : err;
