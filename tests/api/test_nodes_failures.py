@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Several nodes on one PostgreSQL on a bad day: nodes are killed, the server restarts or is lost, connections break at
+COMMIT. Whatever happens, what was acknowledged is there under the number that was told, nobody buys twice, who does
+not know asks again with his key and hears the truth, and everything comes back by itself.
+
+    DOORBUSTER_CRASH_ROUNDS  how often nodes are killed (20); script/crash-test --nodes N ROUNDS sets it
+    DOORBUSTER_CRASH_NODES   how many nodes there are then (2)
+    DOORBUSTER_SEED          repeats a run's choices (the printed number); the races stay the machine's
+"""
+import os
+import random
+import re
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+import wire
+from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, buy, check_acknowledged, check_books,
+    expect_away, is_ready, new_sale, number_in, postgres, start_nodes, start_postgres, start_proxy, status, the_seed,
+    wait_state)  # noqa: F401 (fixtures)
+from server import ROOT
+from shop import Shop, new_sku, new_user
+
+ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", "20"))
+NODES = int(os.environ.get("DOORBUSTER_CRASH_NODES", "2"))
+# Longer variants of the others, for script/crash-test.
+TIMES = max(1, ROUNDS // 20)
+LANES = 100
+
+
+@pytest.fixture
+def database(postgres, tmp_path):
+    return NodeDatabase(postgres, tmp_path)
+
+
+# --- nodes die ---
+
+@pytest.mark.seconds(60 + 10 * ROUNDS)
+def test_killed_node_loses_nothing_and_holds_nothing(database, start_nodes):
+    """kill -9 of a node under load: an acknowledged purchase is gone, somebody has two, or its locks keep the others
+    from selling."""
+    seed = the_seed(f"{ROUNDS} rounds, {NODES} nodes")
+    dice, doors, numbers, slowest = random.Random(seed), start_nodes(database, NODES), [], 0.0
+    for turn in range(1, ROUNDS + 1):
+        where = f"round {turn}, seed {seed}"
+        buyers = 4 * LANES
+        stock = dice.choice((2 * buyers, buyers, buyers - 1, buyers // 2, buyers // 10))
+        sku = new_sale(doors[0], stock, "KILL", doors)
+        customers = Customers(doors, sku, f"k{turn}", LANES, 4, dice.random()).start()
+        customers.wait_told(dice.randrange(1, min(stock, buyers) * 4 // 5))
+        victim = doors.pop(dice.randrange(len(doors)))
+        victim.kill9()
+        died = time.monotonic()
+        check_acknowledged(database, sku, customers.acknowledged(), where)
+        doors += start_nodes(database, 1)
+        customers.finish()
+        sold = check_books(database, customers, stock, where)
+        pauses = [when - died for when, *_ in customers.told if when > died]
+        assert min(pauses, default=0.0) <= 1.0, f"{where}: the others stood still for {min(pauses):.2f} s"
+        slowest = max(slowest, min(pauses, default=0.0))
+        numbers += customers.acknowledged().values()
+        print(f"round {turn}: {sold} of {stock}; the next purchase {min(pauses, default=0.0):.3f} s after the kill; "
+            f"{customers}")
+    assert len(set(numbers)) == len(numbers), "a number was given out twice"
+    database.verify()
+
+
+# --- the server of the database restarts ---
+
+def expect_away_in_time(door, sku):
+    """While the database is away: sent away within the deadline; whoever only looks is served."""
+    reply, seconds = buy(door, sku, new_user("away"), new_sku("away-key"))
+    expect_away(reply)
+    assert seconds < ANSWER_SECONDS, seconds
+    assert status(door, sku)["sku"] == sku
+    wire.wait_for(lambda: not is_ready(door), "says that it is not ready")
+    health = wire.ask(door.port, "GET", "/health")
+    assert health.status == 503 and health.json()["data"]["status"] == "degraded", health
+    return seconds
+
+
+def wait_back(door, sku, since):
+    """Sells again by itself within RECOVERY_SECONDS; after how many."""
+    user = new_user("back")
+    wire.wait_for(lambda: number_in(buy(door, sku, user, user)[0]), f"{door.port} sells again",
+        RECOVERY_SECONDS - (time.monotonic() - since))
+    assert is_ready(door)
+    return time.monotonic() - since
+
+
+@pytest.mark.seconds(60 + 60 * TIMES)
+def test_restarted_database_loses_nothing(database, postgres, start_nodes):
+    """PostgreSQL restarts, or dies, under load: requests hang, an acknowledged purchase is gone, somebody buys twice,
+    or the nodes need a hand afterwards."""
+    seed = the_seed("restarts")
+    dice, doors = random.Random(seed), start_nodes(database, 2)
+    spare = new_sale(doors[0], 10_000, "SPARE", doors)
+    for turn, mode in enumerate(["fast", "immediate", "kill -9", "fast", "kill -9"] * TIMES):
+        where = f"restart {turn} ({mode}), seed {seed}"
+        stock = dice.choice((3000, 2000, 1999, 700))
+        sku = new_sale(doors[0], stock, "RESTART", doors)
+        customers = Customers(doors, sku, f"r{turn}", LANES, 20, dice.random(), 60).start()
+        customers.wait_told(dice.randrange(1, 500))
+        postgres.kill9() if mode == "kill -9" else postgres.stop(mode)
+        waits = [expect_away_in_time(door, spare) for door in doors]
+        postgres.start()
+        since = time.monotonic()
+        check_acknowledged(database, sku, customers.acknowledged(), where)
+        backs = [wait_back(door, spare, since) for door in doors]
+        customers.finish()
+        sold = check_books(database, customers, stock, where)
+        print(f"{where}: {sold} of {stock}; sent away within {max(waits):.2f} s, back {max(backs):.2f} s after the "
+            f"server; {customers}")
+    database.verify()
+
+
+# --- connections break at COMMIT ---
+
+def statement_name(word):
+    """The bytes by which a prepared statement is named when it is run; see enum postgres_statement."""
+    text = (ROOT / "src/store/postgres_priv.h").read_text()
+    text = text[text.index("enum postgres_statement {"):]
+    names = re.findall(r"\bSTATEMENT_\w+", text[:text.index("}")])
+    return b"\0s%d\0" % names.index("STATEMENT_" + word)
+
+
+def rows_of(database, sku, user):
+    return [number for number, who, _ in database.purchases(sku) if who == user]
+
+
+@pytest.mark.seconds(60 + 60 * TIMES)
+def test_commit_whose_answer_is_lost_is_told_as_unknown(database, postgres, start_nodes, start_proxy):
+    """The connection breaks around COMMIT: the client is told a guess, or a repetition buys a second time or hears of
+    another purchase than the one that is there."""
+    seed = the_seed("cut at COMMIT")
+    dice, proxy = random.Random(seed), start_proxy(postgres.port, is_watching=True)
+    node, = start_nodes(database.through(proxy))
+    other, = start_nodes(database)
+    sku = new_sale(node, 10_000, "CUT", [other])
+    assert number_in(buy(node, sku, "first")[0])
+    plan = [(when, "cut") for when in ("before", "sent", "answered")] * 10 * TIMES
+    plan += [(when, "hang") for when in ("before", "sent", "answered")]
+    dice.shuffle(plan)
+    kept = {}
+    for turn, (when, then) in enumerate(plan):
+        where = f"turn {turn} ({then} {when}), seed {seed}"
+        user = f"cut-{turn}"
+        wire.wait_for(lambda: is_ready(node), f"{where}: ready", RECOVERY_SECONDS)
+        trap = proxy.cut_at(statement_name("COMMIT"), when, then)
+        reply, seconds = buy(node, sku, user, user)
+        trap.wait(5)
+        expect_away(reply, ("OUTCOME_UNKNOWN",))
+        assert seconds < ANSWER_SECONDS, where
+        before = rows_of(database, sku, user)
+        assert len(before) == 1 if when == "answered" else before == [] if when == "before" else True, where
+        doors = [node, other] if dice.random() < 0.5 else [other, node]
+        doors *= 2
+        numbers = [wire.wait_for(lambda: number_in(buy(door, sku, user, user)[0]), f"{where}: the truth", 10)
+            for door in doors]
+        assert rows_of(database, sku, user) == numbers[:1] == sorted(set(numbers)), (where, numbers)
+        assert before in ([], numbers[:1]) or when == "sent", where
+        kept[(when, then)] = kept.get((when, then), 0) + len(before)
+    print(f"there before the repetition: {kept}")
+    database.verify()
+
+
+def test_load_that_breaks_is_begun_again_or_refused(database, postgres, start_nodes, start_proxy):
+    """A connection that breaks before COMMIT costs a purchase, or leaves it unknown though nothing can have
+    happened."""
+    proxy = start_proxy(postgres.port, is_watching=True)
+    node, = start_nodes(database.through(proxy))
+    other, = start_nodes(database)
+    sku = new_sale(node, 1000, "LOAD", [other])
+    assert number_in(buy(node, sku, "first")[0])
+    for turn, word in enumerate(("BEGIN", "LOCK_PRODUCTS", "FIND_BUYERS", "FIND_KEYS")):
+        for when in ("before", "sent", "answered"):
+            user = f"load-{turn}-{when}"
+            trap = proxy.cut_at(statement_name(word), when)
+            reply, _ = buy(node, sku, user, user)
+            trap.wait(5)
+            assert number_in(reply), (word, when, reply)
+            assert rows_of(database, sku, user) == [number_in(reply)]
+    trap = proxy.cut_at(statement_name("LOCK_PRODUCTS"), "answered", "hang")
+    reply, seconds = buy(node, sku, "hangs", "hangs")
+    trap.wait(5)
+    expect_away(reply, ("SERVICE_UNAVAILABLE",))
+    assert seconds < ANSWER_SECONDS
+    assert rows_of(database, sku, "hangs") == []
+    # The server ends the transaction of the silent node, so that its lock does not stay.
+    wire.wait_for(lambda: number_in(buy(other, sku, "hangs", "hangs")[0]), "the lock is gone", 10)
+    proxy.refuse()
+    reply, _ = buy(node, sku, "refused", "refused")
+    expect_away(reply, ("SERVICE_UNAVAILABLE",))
+    assert rows_of(database, sku, "refused") == []
+    proxy.heal()
+    wait_back(node, sku, time.monotonic())
+    database.verify()
+
+
+@pytest.mark.seconds(60 + 60 * TIMES)
+def test_crowd_whose_connections_break_at_commit(database, postgres, start_nodes, start_proxy):
+    """A batch of many purchases whose COMMIT is lost: one of them is there twice, or not though it was acknowledged."""
+    seed = the_seed("crowd, cut at COMMIT")
+    dice, proxy = random.Random(seed), start_proxy(postgres.port, is_watching=True)
+    doors = start_nodes(database.through(proxy), 2)
+    for turn in range(6 * TIMES):
+        where = f"crowd {turn}, seed {seed}"
+        stock = dice.choice((1000, 400, 399, 100))
+        sku = new_sale(doors[0], stock, "CROWD", doors)
+        traps = [proxy.cut_at(statement_name("COMMIT"), dice.choice(("before", "sent", "answered")),
+            skip=dice.randrange(4)) for _ in range(3)]
+        customers = Customers(doors, sku, f"c{turn}", LANES, 4, dice.random()).start().finish()
+        sold = check_books(database, customers, stock, where)
+        print(f"{where}: {sold} of {stock}; {sum(trap.has_sprung for trap in traps)} commits cut; {customers}")
+        proxy.heal()
+        for door in doors:
+            wire.wait_for(lambda: is_ready(door), "ready", RECOVERY_SECONDS)
+    database.verify()
+
+
+# --- the primary is lost ---
+
+def both(database, primary, standby):
+    """The URL that names both hosts: whoever takes writes is it."""
+    parts = urlsplit(database.argument)
+    who = parts.netloc.rsplit("@", 1)[0]
+    return database.by(f"postgres://{who}@{primary.address},{standby.address}{parts.path}"
+        "?target_session_attrs=read-write")
+
+
+def test_promoted_standby_has_all_that_was_acknowledged(start_postgres, start_nodes, tmp_path):
+    """The primary is lost under load: an acknowledged purchase is not on the synchronous standby, somebody buys twice,
+    or the nodes do not find the new primary by themselves."""
+    seed = the_seed("failover")
+    primary = start_postgres()
+    database = NodeDatabase(primary, tmp_path)
+    standby = start_postgres.standby(primary)
+    doors = start_nodes(both(database, primary, standby), 2)
+    spare = new_sale(doors[0], 1000, "SPARE", doors)
+    sku = new_sale(doors[0], 3000, "LOST", doors)
+    customers = Customers(doors, sku, "lost", LANES, 30, seed, 50).start()
+    customers.wait_told(1000)
+    primary.kill9()
+    told = customers.acknowledged()
+    database.postgres = standby
+    check_acknowledged(database, sku, told, "on the standby, before it is promoted")
+    for door in doors:
+        expect_away_in_time(door, spare)
+    standby.promote()
+    since = time.monotonic()
+    backs = [wait_back(door, spare, since) for door in doors]
+    customers.finish()
+    sold = check_books(database, customers, 3000)
+    print(f"{len(told)} told before, {sold} sold; back {max(backs):.2f} s after the promotion; {customers}")
+    database.verify()
+
+
+def test_without_its_standby_nothing_is_acknowledged(start_postgres, start_nodes, tmp_path):
+    """The synchronous standby is gone: purchases that only the primary has are confirmed, by any node, or requests
+    hang."""
+    primary = start_postgres()
+    database = NodeDatabase(primary, tmp_path)
+    standby = start_postgres.standby(primary)
+    doors = start_nodes(both(database, primary, standby), 2)
+    sku = new_sale(doors[0], 100, "ALONE", doors)
+    assert number_in(buy(doors[1], sku, "before", "before")[0])
+    standby.kill9()
+    began, waits = time.monotonic(), []
+    while time.monotonic() - began < 8:
+        for door in doors:
+            for user in ("alone", f"alone-{door.port}"):
+                reply, seconds = buy(door, sku, user, user)
+                expect_away(reply)
+                waits.append(seconds)
+    assert max(waits) < ANSWER_SECONDS, waits
+    assert not is_ready(doors[0]) or not is_ready(doors[1])
+    standby.start()
+    since = time.monotonic()
+    backs = [wait_back(door, sku, since) for door in doors]
+    numbers = {user: number_in(buy(doors[0], sku, user, user)[0])
+        for user in ("before", "alone", *(f"alone-{door.port}" for door in doors))}
+    for user, number in numbers.items():
+        assert number is not None and rows_of(database, sku, user) == [number]
+        assert number_in(buy(doors[1], sku, user, user)[0]) == number
+    check_acknowledged(database, sku, numbers)
+    print(f"{len(waits)} sent away within {max(waits):.2f} s; back {max(backs):.2f} s after the standby")
+    database.verify()
