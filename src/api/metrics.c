@@ -12,6 +12,7 @@
 
 #include "api/streams.h"
 #include "base/clock.h"
+#include "service/service.h"
 
 static const double duration_bounds_s[] = {.005, .01, .025, .05, .1, .25, .5, 1};
 static const int statuses[] = {
@@ -388,6 +389,8 @@ void metrics_render(const struct app *app, struct strbuf *text)
     put_purchases(app, text);
     put_limits(app, text);
     put_engine(app, text);
+    if (app->service != NULL)
+        service_put_metrics(app->service, text);
     put_connections(app, text);
     put_process(app, text);
 }

@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct metrics;
+struct service;
 struct streams;
 
 struct app_config {
@@ -35,6 +36,7 @@ struct app {
     struct engine *engine;
     struct store *store;
     struct limits *limits;
+    struct service *service;             /* what this node does for later: its figures are shown */
     struct shared_limits *shared_limits; /* NULL: the limiter is this node's alone */
     int64_t started_ns;
     atomic_bool is_draining; /* a shutdown has begun: /readyz says so first */

@@ -21,13 +21,14 @@
 #include "cmd/cmd.h"
 #include "cmd/notify.h"
 #include "net/listener.h"
+#include "service/service.h"
 #include "store/fault.h"
 #include "store/postgres.h"
 #include "store/sqlite.h"
 
 enum {
     ADMIN_KEY_BYTES = 16,
-    FILES_RESERVED = 24,      /* for the store, the listeners and the main loop */
+    FILES_RESERVED = 32,      /* for the store, the worker's readers of it, the listeners and the main loop */
     FILES_PER_NET_THREAD = 9, /* its loop, its reader of the store and its link to Redis */
 };
 
@@ -187,6 +188,8 @@ static enum err make_net_threads(struct server *server, struct error *error)
 static enum err start_threads(struct server *server, struct error *error)
 {
     enum err status = engine_start(server->app.engine, error);
+    if (status == ERR_NONE)
+        status = service_start(server->app.service, error);
     for (size_t i = 0; status == ERR_NONE && i < server->made_count; i++)
         status = net_thread_start(server->app.net_threads[i], error);
     return status;
@@ -328,14 +331,17 @@ static void close_loop(struct server *server)
 }
 
 /*
- * The engine first: it answers what it holds into the ports. Then the net threads, which pass those answers
- * on and close. Only then may the engine's memory and the store go.
+ * Work for later first, which needs the engine to finish or to give back what it has claimed. Then the
+ * engine: it answers what it holds into the ports. Then the net threads, which pass those answers on and
+ * close. Only then may the engine's memory and the store go.
  */
 static void take_down(struct server *server)
 {
     struct app *app = &server->app;
     if (server->has_loop)
         close_loop(server);
+    if (app->service != NULL)
+        service_stop(app->service);
     if (app->engine != NULL)
         engine_stop(app->engine);
     for (size_t i = 0; i < server->made_count; i++)
@@ -347,6 +353,8 @@ static void take_down(struct server *server)
         limits_destroy(app->limits);
     if (app->shared_limits != NULL)
         shared_limits_destroy(app->shared_limits);
+    if (app->service != NULL)
+        service_destroy(app->service);
     if (app->engine != NULL)
         engine_destroy(app->engine);
     if (server->store != NULL)
@@ -375,6 +383,8 @@ static enum err make(struct server *server, struct error *error)
         status = make_engine(server, error);
     if (status == ERR_NONE)
         status = make_net_threads(server, error);
+    if (status == ERR_NONE)
+        status = service_create(server->app.engine, server->store, &server->app.service, error);
     return status == ERR_NONE ? start_threads(server, error) : status;
 }
 

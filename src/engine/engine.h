@@ -93,7 +93,8 @@ struct engine_port_events {
     void (*wake)(void *context); /* on the engine's thread: something is there to receive; must not block */
     /*
      * On the port's thread: a picture has replaced another. `before` is NULL for a new product;
-     * `now->is_removed` when it is gone. Both are borrowed for the call.
+     * `now->is_removed` when it is gone. Both are borrowed for the call. NULL: this port looks at no
+     * pictures, gets none and is not woken for them.
      */
     void (*on_view)(const struct sale_view *before, const struct sale_view *now, void *context);
     void *context;

@@ -160,6 +160,8 @@ static bool make_room(void **array, size_t *size, size_t count_now, size_t item_
 void engine_port_post_view(struct engine_port *port, struct sale_view *view)
 {
     struct mailbox *mailbox = &port->mailbox;
+    if (port->events.on_view == NULL)
+        return;
     pthread_mutex_lock(&mailbox->lock);
     bool has_room =
         make_room((void **)&mailbox->views, &mailbox->view_size, mailbox->view_count, sizeof *mailbox->views);
