@@ -18,10 +18,9 @@ import pytest
 
 import wire
 from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, buy, check_acknowledged, check_books,
-    expect_away, is_ready, new_sale, number_in, postgres, start_nodes, start_postgres, start_proxy, status, the_seed,
-    wait_state)  # noqa: F401 (fixtures)
+    expect_away, is_ready, new_sale, number_in, postgres, start_nodes, start_postgres, start_proxy, status, the_seed)  # noqa: F401 (fixtures)
 from server import ROOT
-from shop import Shop, new_sku, new_user
+from shop import new_sku, new_user
 
 ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", "20"))
 NODES = int(os.environ.get("DOORBUSTER_CRASH_NODES", "2"))
