@@ -480,10 +480,13 @@ static enum err receive_reservation(struct loader *loader, int64_t count, int64_
     }
     int64_t first = get_i64(result, 0, 0);
     PQclear(result);
+    err = receive(loader, STATEMENT_COMMIT, NULL);
+    if (err != ERR_NONE)
+        return err; /* another node may get the same ones */
     if (first != *end) /* what is left of the block before is given up, unless the new one continues it */
         *next = first;
     *end = first + count;
-    return receive(loader, STATEMENT_COMMIT, NULL);
+    return ERR_NONE;
 }
 
 static enum err take_products(struct loader *loader, const PGresult *result, bool is_held)
