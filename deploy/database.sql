@@ -10,3 +10,4 @@ CREATE ROLE doorbuster LOGIN PASSWORD :'node_password';
 CREATE DATABASE shop OWNER doorbuster_owner ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0;
 REVOKE ALL ON DATABASE shop FROM PUBLIC;
 GRANT CONNECT ON DATABASE shop TO doorbuster;
+GRANT pg_read_all_stats TO doorbuster_owner; -- sees what nodes wait for (pg_stat_activity)
