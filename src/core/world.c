@@ -218,6 +218,8 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
     list_append(&world->products, &product->node);
     product->touched_batch = world->batch;
     product->held_batch = world->batch;
+    if (world->is_shared) /* with its buyers it goes by as the loaded ones do */
+        list_append(&world->held, &product->held_node);
     world_changes_append(world, CHANGE_PRODUCT_ADDED, product);
     note_edge(world, values);
     return product;
