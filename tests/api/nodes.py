@@ -8,9 +8,10 @@ Several nodes on one PostgreSQL, for tests in which things break.
                     can break things meanwhile; whoever was not told asks again at another door
     check_books     the tables say what the customers were told
 
-Fixtures, to be imported: `postgres` (a server for the tests of a module) and `start_nodes`.
+Its fixtures are imported by the modules that use them, which are marked as in need of postgres.
 """
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -90,30 +91,23 @@ class Way:
 
 @pytest.fixture(scope="module")
 def postgres():
-    """A server for tests that leave it as it was."""
-    try:
-        with services.Postgres() as server:
-            yield server
-    except services.Missing as missing:
-        pytest.skip(str(missing))
+    """A server of the tests of a module, who leave it as it was."""
+    with services.Postgres() as server:
+        yield server
 
 
 @pytest.fixture
-def start_postgres():
-    """start_postgres(**settings): a server of the test's own; start_postgres.standby(primary) one that follows it."""
-    started = []
+def start_standby():
+    """start_standby(primary): a synchronous standby of it, gone at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda primary: stack.enter_context(services.Standby(primary))
 
-    def start(kind=services.Postgres, *arguments, **settings):
-        try:
-            started.append(kind(*arguments, **settings))
-        except services.Missing as missing:
-            pytest.skip(str(missing))
-        return started[-1].start()
 
-    start.standby = lambda primary: start(services.Standby, primary)
-    yield start
-    for server in reversed(started):
-        server.remove()
+@pytest.fixture
+def start_haproxy():
+    """start_haproxy(nodes): the balancer as it is deployed, once it has looked at all of them; gone at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda nodes: stack.enter_context(services.Haproxy([node.port for node in nodes]))
 
 
 @pytest.fixture
@@ -189,8 +183,9 @@ def number_in(reply):
 
 
 def expect_away(reply, codes=("SERVICE_UNAVAILABLE", "OUTCOME_UNKNOWN")):
-    """A 503 that says when to come again."""
-    assert reply.status == 503 and reply.code in codes, reply
+    """A 503, or what a balancer says for a node that is gone, that tells when to come again."""
+    assert reply.status == 503 or (reply.status in (502, 504) and reply.code == "OUTCOME_UNKNOWN"), reply
+    assert reply.code in codes, reply
     assert int(reply.header("retry-after")) >= 1, reply
 
 
@@ -216,7 +211,7 @@ class Customer:
         if self.number is not None:
             return True
         self.is_refused = reply.status == 200 and reply.text == NOT_ACTIVE
-        if not self.is_refused and reply.status == 503:
+        if not self.is_refused and reply.status >= 500:
             expect_away(reply)
         elif not self.is_refused:
             assert reply.status == 409 or (reply.status == 429 and reply.text == LIMITED), (self.user, reply)

@@ -14,10 +14,12 @@ import time
 import pytest
 
 import wire
-from nodes import (Customers, NodeDatabase, buy, check_books, is_ready, new_sale, number_in, expect_away,
-    postgres, start_nodes, start_proxy, status, the_seed, wait_state)  # noqa: F401 (fixtures)
+from nodes import (Customers, NodeDatabase, buy, check_books, expect_away, is_ready, new_sale, number_in, postgres,
+    start_haproxy, start_nodes, start_proxy, status, the_seed, wait_state)  # noqa: F401 (fixtures)
 from shop import ALREADY, NOT_ACTIVE, PURCHASES, Shop, iso, new_sku, new_user, now_ms
 from test_flash_sale_sse import Events
+
+pytestmark = pytest.mark.needs("postgres")
 
 HOT_STOCK = 300
 HOT_BUYERS = 1000
@@ -69,6 +71,15 @@ def test_hot_sale_through_nodes(database, start_nodes, count):
     database.verify()
 
 
+@pytest.mark.needs("haproxy")
+def test_hot_sale_behind_the_balancer(database, start_nodes, start_haproxy):
+    """The balancer sends a purchase twice, or to a node that sells what another has sold."""
+    balancer = start_haproxy(start_nodes(database, 3))
+    sell_hot(database, [balancer], "proxy")
+    assert all(node["stot"] > 0 for node in balancer.stats().values())
+    database.verify()
+
+
 # --- a sold-out crowd ---
 
 def refuse_many(node, sku, tag):
@@ -92,6 +103,16 @@ def of_the_clock(text):
     return "clock_timestamp()" in text or "SKIP LOCKED" in text or text.split()[0] in ("BEGIN", "ROLLBACK")
 
 
+def wait_quiet(database):
+    """Until what the end of a sale gives the nodes to do is done."""
+    def is_quiet():
+        database.postgres.forget_statements()
+        wire.wait_for(lambda: clock_questions(database) >= 4, "the listeners ask for the time")
+        return all(map(of_the_clock, database.postgres.statements(database.name)))
+
+    wire.wait_for(is_quiet, "only the clock runs", 20)
+
+
 def commits_of(database):
     return database.postgres.super_sql("SELECT xact_commit FROM pg_stat_database WHERE datname = %s",
         database.name)[0][0]
@@ -105,6 +126,7 @@ def test_refused_purchases_never_reach_the_database(database, start_nodes):
         assert number_in(buy(nodes[index % 2], sku, f"early-{index}")[0])
     for node in nodes:
         wait_state(node, sku, "ENDED")
+    wait_quiet(database)
     database.postgres.forget_statements()
     commits, began = commits_of(database), time.monotonic()
     each_door(nodes, lambda node: refuse_many(node, sku, f"late-{node.port}"))

@@ -18,9 +18,12 @@ import pytest
 
 import wire
 from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, buy, check_acknowledged, check_books,
-    expect_away, is_ready, new_sale, number_in, postgres, start_nodes, start_postgres, start_proxy, status, the_seed)  # noqa: F401 (fixtures)
+    expect_away, is_ready, new_sale, number_in, postgres, start_haproxy, start_nodes, start_proxy, start_standby, status,
+    the_seed)  # noqa: F401 (fixtures)
 from server import ROOT
 from shop import new_sku, new_user
+
+pytestmark = pytest.mark.needs("postgres")
 
 ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", "20"))
 NODES = int(os.environ.get("DOORBUSTER_CRASH_NODES", "2"))
@@ -63,6 +66,32 @@ def test_killed_node_loses_nothing_and_holds_nothing(database, start_nodes):
         print(f"round {turn}: {sold} of {stock}; the next purchase {min(pauses, default=0.0):.3f} s after the kill; "
             f"{customers}")
     assert len(set(numbers)) == len(numbers), "a number was given out twice"
+    database.verify()
+
+
+@pytest.mark.needs("haproxy")
+@pytest.mark.seconds(60 + 30 * TIMES)
+def test_killed_node_behind_the_balancer(database, start_nodes, start_haproxy):
+    """Behind the balancer the death of a node makes a purchase twice, or loses one, or keeps buyers out for long."""
+    seed = the_seed("killed behind the balancer")
+    dice = random.Random(seed)
+    for turn in range(3 * TIMES):
+        where = f"round {turn}, seed {seed}"
+        nodes = start_nodes(database, 3)
+        balancer = start_haproxy(nodes)
+        stock = dice.choice((1000, 800, 799, 300))
+        sku = new_sale(balancer, stock, "BALANCE", nodes)
+        customers = Customers([balancer], sku, f"b{turn}", LANES, 8, dice.random()).start()
+        customers.wait_told(dice.randrange(1, stock * 2 // 3))
+        dice.choice(nodes).kill9()
+        died = time.monotonic()
+        customers.finish()
+        sold = check_books(database, customers, stock, where)
+        pauses = [when - died for when, *_ in customers.told if when > died]
+        assert min(pauses, default=0.0) <= 1.0, where
+        print(f"{where}: {sold} of {stock}; {customers}")
+        for node in nodes:
+            node.discard()
     database.verify()
 
 
@@ -229,13 +258,13 @@ def both(database, primary, standby):
         "?target_session_attrs=read-write")
 
 
-def test_promoted_standby_has_all_that_was_acknowledged(start_postgres, start_nodes, tmp_path):
+def test_promoted_standby_has_all_that_was_acknowledged(start_postgres, start_standby, start_nodes, tmp_path):
     """The primary is lost under load: an acknowledged purchase is not on the synchronous standby, somebody buys twice,
     or the nodes do not find the new primary by themselves."""
     seed = the_seed("failover")
     primary = start_postgres()
     database = NodeDatabase(primary, tmp_path)
-    standby = start_postgres.standby(primary)
+    standby = start_standby(primary)
     doors = start_nodes(both(database, primary, standby), 2)
     spare = new_sale(doors[0], 1000, "SPARE", doors)
     sku = new_sale(doors[0], 3000, "LOST", doors)
@@ -256,12 +285,12 @@ def test_promoted_standby_has_all_that_was_acknowledged(start_postgres, start_no
     database.verify()
 
 
-def test_without_its_standby_nothing_is_acknowledged(start_postgres, start_nodes, tmp_path):
+def test_without_its_standby_nothing_is_acknowledged(start_postgres, start_standby, start_nodes, tmp_path):
     """The synchronous standby is gone: purchases that only the primary has are confirmed, by any node, or requests
     hang."""
     primary = start_postgres()
     database = NodeDatabase(primary, tmp_path)
-    standby = start_postgres.standby(primary)
+    standby = start_standby(primary)
     doors = start_nodes(both(database, primary, standby), 2)
     sku = new_sale(doors[0], 100, "ALONE", doors)
     assert number_in(buy(doors[1], sku, "before", "before")[0])
@@ -273,6 +302,7 @@ def test_without_its_standby_nothing_is_acknowledged(start_postgres, start_nodes
                 reply, seconds = buy(door, sku, user, user)
                 expect_away(reply)
                 waits.append(seconds)
+        time.sleep(0.02)  # pause: a patient client
     assert max(waits) < ANSWER_SECONDS, waits
     assert not is_ready(doors[0]) or not is_ready(doors[1])
     standby.start()

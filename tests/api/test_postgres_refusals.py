@@ -13,10 +13,12 @@ import pytest
 import services
 import wire
 from nodes import (NodeDatabase, RECOVERY_SECONDS, UNLIMITED, buy, check_acknowledged, expect_away, is_ready, new_sale,
-    number_in, postgres, start_nodes, start_postgres, start_proxy, verb)  # noqa: F401 (fixtures)
+    number_in, postgres, start_nodes, start_proxy, start_standby, verb)  # noqa: F401 (fixtures)
 from server import Server, log_entry
 from services.postgres import PASSWORD, SUPERUSER, SUPERUSER_PASSWORD
 from shop import new_user
+
+pytestmark = pytest.mark.needs("postgres")
 
 EXIT_UNAVAILABLE = 3
 START_SECONDS = 15
@@ -134,11 +136,11 @@ def test_start_without_rights(database, postgres):
         postgres.super_sql(f"DROP ROLE {role}")
 
 
-def test_start_on_a_standby(start_postgres, start_nodes, tmp_path):
+def test_start_on_a_standby(start_postgres, start_standby, start_nodes, tmp_path):
     """A node serves from a standby, whose first purchase must fail."""
     primary = start_postgres()
     database = NodeDatabase(primary, tmp_path)
-    standby = start_postgres.standby(primary)
+    standby = start_standby(primary)
     expect_no_start(database.by(standby.url(database.name)), "read-only", "target_session_attrs=read-write")
     database.rows(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     expect_no_start(database, "read-only")
