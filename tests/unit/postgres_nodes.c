@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "postgres_nodes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/ensure.h"
+
+enum { DECISIONS_MAX = 5, COMMANDS_MAX = 256 };
+
+const struct rules test_rules = {.idempotency_ttl_ms = INT64_C(86400000), .idempotency_count_max = SIZE_MAX};
+
+void node_open(struct node *node, const char *url)
+{
+    struct error error = {.message = ""};
+    if (postgres_store_open(url, &node->store, &error) != ERR_NONE)
+        fail_msg("cannot open the store: %s", error.message);
+    test_world_load(node->store, &node->world);
+    batch_init(&node->batch);
+}
+
+void node_close(struct node *node)
+{
+    batch_fini(&node->batch);
+    world_fini(&node->world);
+    store_close(node->store);
+}
+
+void node_crash(struct node *node)
+{
+    store_close(node->store);
+    batch_fini(&node->batch);
+    world_fini(&node->world);
+}
+
+void node_commit(struct node *node)
+{
+    batch_commit(&node->batch, node->store, &node->world);
+}
+
+struct product *node_product(const struct node *node, const char *sku)
+{
+    return world_product(&node->world, slice_cstr(sku));
+}
+
+void node_refresh(struct node *node)
+{
+    struct error error = {.message = ""};
+    world_begin(&node->world);
+    if (store_load(node->store, &node->world, NULL, 0, &error) != ERR_NONE)
+        fail_msg("what others have changed cannot be loaded: %s", error.message);
+    world_accept_refreshed(&node->world);
+}
+
+static enum err decide_once(struct node *node, const struct rules *rules, struct command *commands,
+    const struct command *const *pointers, size_t count, int64_t now_ms, struct error *error)
+{
+    world_begin(&node->world);
+    enum err err = store_load(node->store, &node->world, pointers, count, error);
+    if (err != ERR_NONE)
+        return err;
+    for (size_t i = 0; i < count; i++) {
+        bool is_decided = rules_decide(rules, &node->world, &commands[i], now_ms);
+        ENSURE(is_decided);
+    }
+    if (node->world.change_count == 0)
+        store_abandon(node->store);
+    else
+        err = store_commit(node->store, &node->world, error);
+    if (err == ERR_NONE)
+        world_accept(&node->world);
+    else
+        world_rollback(&node->world);
+    world_accept_refreshed(&node->world);
+    return err;
+}
+
+enum err node_decide(struct node *node, const struct rules *rules, struct command *commands, size_t count,
+    int64_t now_ms, int *conflicts, struct error *error)
+{
+    const struct command *pointers[COMMANDS_MAX];
+    enum err err = ERR_CONFLICT;
+    ENSURE(count <= COMMANDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = &commands[i];
+    for (int i = 0; i < DECISIONS_MAX && err == ERR_CONFLICT; i++) {
+        err = decide_once(node, rules, commands, pointers, count, now_ms, error);
+        if (err == ERR_CONFLICT && conflicts != NULL)
+            (*conflicts)++;
+    }
+    return err;
+}

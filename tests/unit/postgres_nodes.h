@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of the PostgreSQL store share: a database, and nodes on it, each with a store and a world.
+ */
+#ifndef DOORBUSTER_TESTS_POSTGRES_NODES_H
+#define DOORBUSTER_TESTS_POSTGRES_NODES_H
+
+#include <stdatomic.h>
+
+#include "core/rules.h"
+#include "postgres_fixture.h"
+#include "store/postgres_priv.h"
+#include "store_support.h"
+#include "wire_proxy.h"
+
+struct node {
+    struct store *store;
+    struct world world;
+    struct batch batch;
+};
+
+/* Opens the store and loads all products. */
+void node_open(struct node *node, const char *url);
+void node_close(struct node *node);
+
+/* As an engine does when it dies: the store goes, whatever it was in the middle of. */
+void node_crash(struct node *node);
+
+void node_commit(struct node *node);
+struct product *node_product(const struct node *node, const char *sku);
+
+/* Loads what others have changed, as an idle engine does; the test fails when it cannot. */
+void node_refresh(struct node *node);
+
+/*
+ * A batch of commands through the rules, as the engine decides it: again after a conflict, up to five times.
+ * *conflicts, which may be NULL, is raised by each. What load or commit said last; any thread.
+ */
+enum err node_decide(struct node *node, const struct rules *rules, struct command *commands, size_t count,
+    int64_t now_ms, int *conflicts, struct error *error);
+
+/* Rules that keep answers for a day and no bound on their number. */
+extern const struct rules test_rules;
+
+#endif
