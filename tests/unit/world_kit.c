@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "core/world_work.h"
 
 const struct map_key world_kit_hash_key = {"a fixed secret."};
 
@@ -141,6 +142,38 @@ static void dump_key(const struct world *world, const struct key_record *record,
         (long long)record->created_ms, (unsigned long long)record->batch);
 }
 
+static int compare_work(const void *a, const void *b)
+{
+    int64_t left = (*(struct work *const *)a)->id;
+    int64_t right = (*(struct work *const *)b)->id;
+    return left < right ? -1 : left > right;
+}
+
+static void dump_work(const struct world *world, const struct work *work, struct strbuf *text)
+{
+    const struct work_queue *queue = &world->work_queues[work->kind];
+    ENSURE(world_work(world, work->id) == work && !work->is_removed);
+    ENSURE(work->queue_index < queue->count && queue->entries[work->queue_index] == work);
+    const struct work *above = queue->entries[work->queue_index == 0 ? 0 : (work->queue_index - 1) / 2];
+    ENSURE(above->values.due_ms < work->values.due_ms ||
+           (above->values.due_ms == work->values.due_ms && above->id <= work->id));
+    strbuf_printf(text, "work %lld %.*s '%.*s' '%.*s' due %lld token %lld made %lld\n", (long long)work->id,
+        SLICE_ARGS(work_kind_name(work->kind)), SLICE_ARGS(work->subject), SLICE_ARGS(work->body),
+        (long long)work->values.due_ms, (long long)work->values.token, (long long)work->created_ms);
+}
+
+static void dump_all_work(const struct world *world, struct strbuf *text)
+{
+    size_t queued = 0;
+    for (int i = 0; i < WORK_KIND_COUNT; i++)
+        queued += world->work_queues[i].count;
+    ENSURE(queued == world->work_by_id.count);
+    void **work = sort_values(&world->work_by_id, compare_work);
+    for (size_t i = 0; i < world->work_by_id.count; i++)
+        dump_work(world, work[i], text);
+    free(work);
+}
+
 static size_t count_nodes(const struct list *list)
 {
     size_t count = 0;
@@ -160,6 +193,7 @@ void world_dump(const struct world *world, struct strbuf *text)
     free(products);
     LIST_FOR_EACH (node, &world->keys)
         dump_key(world, CONTAINER_OF(node, struct key_record, node), text);
+    dump_all_work(world, text);
     ENSURE(!text->has_overflowed);
 }
 

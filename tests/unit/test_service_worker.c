@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker on a real engine: each piece of work is done once, whoever of several does it; one that hangs
+ * loses it when its lease has run out and cannot finish it any more; what failed comes again; a store that
+ * fails in between changes nothing of that.
+ */
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "engine_client.h"
+#include "service/worker.h"
+#include "world_kit.h"
+
+enum { HOUR_MS = 3600000, WORKERS = 2, JOBS_MAX = 64 };
+
+/* What a handler does with its jobs, and what it has seen of them. */
+struct hand {
+    struct worker *worker;
+    atomic_bool hangs;    /* keeps the job */
+    atomic_int fail_left; /* so many fail */
+    void (*before_done)(void);
+    _Atomic(struct worker_job *) held;
+    atomic_int run_count;
+    int64_t ids[JOBS_MAX];
+    int64_t tokens[JOBS_MAX];
+};
+
+static struct fake_store store;
+static struct engine *engine;
+static struct client client;
+static struct hand hands[WORKERS];
+
+static void run(struct worker_job *job, void *context)
+{
+    struct hand *hand = context;
+    int at = atomic_load(&hand->run_count);
+    ENSURE(at < JOBS_MAX);
+    hand->ids[at] = job->item.id;
+    hand->tokens[at] = job->item.token;
+    if (atomic_load(&hand->hangs)) {
+        atomic_store(&hand->held, job);
+        atomic_store(&hand->run_count, at + 1);
+        return;
+    }
+    if (hand->before_done != NULL)
+        hand->before_done();
+    bool fails = atomic_load(&hand->fail_left) > 0;
+    if (fails)
+        atomic_fetch_sub(&hand->fail_left, 1);
+    atomic_store(&hand->run_count, at + 1);
+    worker_done(job, fails ? WORKER_FAILED : WORKER_FINISHED);
+}
+
+static void make_house(int64_t lease_ms, size_t in_flight_max)
+{
+    const struct engine_config config = {
+        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = 1000};
+    struct error error;
+    fake_store_init(&store);
+    assert_int_equal(engine_create(&config, &store.base, &engine, &error), ERR_NONE);
+    client_open(&client, engine, &store);
+    for (int i = 0; i < WORKERS; i++) {
+        hands[i] = (struct hand){0};
+        struct worker_handler handler = {.kind = WORK_SALE_CLOSEOUT,
+            .lease_ms = lease_ms,
+            .in_flight_max = in_flight_max,
+            .run = run,
+            .context = &hands[i]};
+        assert_int_equal(worker_create(engine, &handler, 1, &hands[i].worker, &error), ERR_NONE);
+    }
+    assert_int_equal(engine_start(engine, &error), ERR_NONE);
+}
+
+static void start(struct hand *hand)
+{
+    struct error error;
+    assert_int_equal(worker_start(hand->worker, &error), ERR_NONE);
+}
+
+static void end_house(void)
+{
+    for (int i = 0; i < WORKERS; i++)
+        worker_stop(hands[i].worker);
+    engine_stop(engine);
+    client_drain(&client);
+    client_close(&client);
+    for (int i = 0; i < WORKERS; i++)
+        worker_destroy(hands[i].worker);
+    engine_destroy(engine);
+    fake_store_fini(&store);
+}
+
+/* Spins, giving way; the program ends when it waits in vain. */
+#define AWAIT(condition)                                                                                     \
+    for (int64_t end_ns = clock_mono_ns() + WAIT_LIMIT_MS * (int64_t)1000000; !(condition); sched_yield()) { \
+        if (clock_mono_ns() > end_ns)                                                                        \
+            wait_failed(#condition);                                                                         \
+    }
+
+/* A sale of one unit that is sold out at once: one piece of work. */
+static void sell_out(const char *sku)
+{
+    int64_t now_ms = clock_wall_ms();
+    assert_int_equal(
+        client_do(&client, make_create(sku, 1, now_ms - 1000, now_ms + HOUR_MS)).result, RESULT_OK);
+    AWAIT(client_do(&client, make_purchase(sku, "ann")).result == RESULT_OK);
+}
+
+/* A figure of one worker's. */
+static int figure(struct hand *hand, const char *name)
+{
+    char memory[4096];
+    char wanted[100];
+    struct strbuf text;
+    strbuf_init(&text, memory, sizeof memory - 1);
+    worker_put_metrics(hand->worker, &text);
+    assert_false(text.has_overflowed);
+    memory[text.len] = '\0';
+    (void)snprintf(wanted, sizeof wanted, "\ndoorbuster_work_%s_total{kind=\"sale-closeout\"} ", name);
+    const char *at = strstr(memory, wanted);
+    assert_non_null(at);
+    return atoi(at + strlen(wanted));
+}
+
+/* Two nodes do the same thing, or none does it. */
+static void each_thing_is_done_once(void **state)
+{
+    enum { COUNT = 20 };
+    (void)state;
+    make_house(HOUR_MS, 3);
+    start(&hands[0]);
+    start(&hands[1]);
+    for (int i = 0; i < COUNT; i++) {
+        char sku[16];
+        (void)snprintf(sku, sizeof sku, "S-%d", i);
+        sell_out(sku);
+    }
+    AWAIT(figure(&hands[0], "finished") + figure(&hands[1], "finished") == COUNT);
+    bool is_done[COUNT + 1] = {false};
+    for (int i = 0; i < WORKERS; i++) {
+        for (int job = 0; job < atomic_load(&hands[i].run_count); job++) {
+            assert_false(is_done[hands[i].ids[job]]);
+            is_done[hands[i].ids[job]] = true;
+        }
+    }
+    assert_int_equal(atomic_load(&hands[0].run_count) + atomic_load(&hands[1].run_count), COUNT);
+    end_house();
+}
+
+/* The work of a node that hangs is never done; or what that node says at last counts. */
+static void who_hangs_loses_the_work(void **state)
+{
+    (void)state;
+    make_house(300, 1);
+    atomic_store(&hands[0].hangs, true);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(atomic_load(&hands[0].run_count) > 0);
+    start(&hands[1]);
+    AWAIT(figure(&hands[1], "finished") == 1);
+    assert_true(hands[1].tokens[0] > hands[0].tokens[0]);
+    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    AWAIT(figure(&hands[0], "lost") == 1);
+    assert_int_equal(figure(&hands[0], "finished"), 0);
+    assert_int_equal(figure(&hands[1], "lost"), 0);
+    end_house();
+}
+
+static void what_failed_comes_again(void **state)
+{
+    (void)state;
+    make_house(HOUR_MS, 3);
+    atomic_store(&hands[0].fail_left, 1);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(figure(&hands[0], "finished") == 1);
+    assert_int_equal(figure(&hands[0], "postponed"), 1);
+    assert_int_equal(figure(&hands[0], "claimed"), 2);
+    assert_int_equal(hands[0].ids[0], hands[0].ids[1]);
+    assert_int_equal(hands[0].tokens[1], 2);
+    end_house();
+}
+
+static void fail_next_commit(void)
+{
+    fake_store_fail_commits(&store, ERR_FULL, 1);
+}
+
+/* What was done while the disk was full is done once more, or never counted as done. */
+static void a_store_that_fails_is_waited_for(void **state)
+{
+    (void)state;
+    make_house(HOUR_MS, 3);
+    hands[0].before_done = fail_next_commit;
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(figure(&hands[0], "finished") == 1);
+    assert_int_equal(atomic_load(&hands[0].run_count), 1);
+    assert_true(fake_store_read(&store, &store.commits_failed) >= 1);
+    end_house();
+}
+
+/* Work is begun though its lease will not last. */
+static void what_cannot_be_done_in_time_is_given_back(void **state)
+{
+    (void)state;
+    make_house(1, 3);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(figure(&hands[0], "postponed") + figure(&hands[0], "lost") > 0);
+    assert_int_equal(atomic_load(&hands[0].run_count), 0);
+    end_house();
+}
+
+/* A shutdown forgets a job that runs: the verdict that comes meanwhile still counts. */
+static void *finish_soon(void *argument)
+{
+    struct worker_job *job = argument;
+    worker_done(job, WORKER_FINISHED);
+    return NULL;
+}
+
+static void a_shutdown_waits_for_what_runs(void **state)
+{
+    pthread_t thread;
+    (void)state;
+    make_house(HOUR_MS, 3);
+    atomic_store(&hands[0].hangs, true);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(atomic_load(&hands[0].held) != NULL);
+    assert_int_equal(pthread_create(&thread, NULL, finish_soon, atomic_load(&hands[0].held)), 0);
+    worker_stop(hands[0].worker);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(figure(&hands[0], "finished"), 1);
+    end_house();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_thing_is_done_once),
+        cmocka_unit_test(who_hangs_loses_the_work),
+        cmocka_unit_test(what_failed_comes_again),
+        cmocka_unit_test(a_store_that_fails_is_waited_for),
+        cmocka_unit_test(what_cannot_be_done_in_time_is_given_back),
+        cmocka_unit_test(a_shutdown_waits_for_what_runs),
+    };
+    log_init(LOG_ERROR + 1, LOG_JSON);
+    return cmocka_run_group_tests_name("service worker", tests, NULL, NULL);
+}
