@@ -16,6 +16,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "core/rules.h"
+#include "core/world_work.h"
 #include "postgres_fixture.h"
 #include "store/fault.h"
 #include "store/postgres.h"
@@ -621,6 +624,175 @@ static void a_probe_changes_nothing(void **state)
     assert_true(product(o, "B")->id == id + 1 || (o->kind->is_shared && product(o, "B")->id > id));
 }
 
+/* --- work for later --- */
+
+enum { WORK_LEASE_MS = 60000 };
+
+/* One batch of work orders, as the engine does it; `subjects` are added first. */
+static void do_work(
+    struct open_store *o, struct command *commands, size_t count, const char *const *subjects, int64_t now_ms)
+{
+    static const struct rules rules = {.idempotency_ttl_ms = 1000, .idempotency_count_max = SIZE_MAX};
+    const struct command *pointers[4];
+    struct command buyer = {.kind = COMMAND_PURCHASE, .sku = SLICE("NONE"), .user = SLICE("ann")};
+    struct error error = {.message = ""};
+    assert_in_range(count, 0, 3);
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = &commands[i];
+    pointers[count] = &buyer; /* commands that may end a sale bring ids for its work */
+    world_begin(&o->world);
+    if (store_load(o->store, &o->world, pointers, count + (subjects != NULL), &error) != ERR_NONE)
+        fail_msg("cannot load: %s", error.message);
+    for (size_t i = 0; subjects != NULL && subjects[i] != NULL; i++) {
+        if (i > 0 && !world_has_work_ids(&o->world))
+            fail_msg("no ids for work");
+        assert_non_null(world_add_work(&o->world, WORK_SALE_CLOSEOUT, slice_cstr(subjects[i]),
+            SLICE("body \"'"), now_ms + (int64_t)i, now_ms));
+    }
+    for (size_t i = 0; i < count; i++)
+        assert_true(rules_decide(&rules, &o->world, &commands[i], now_ms));
+    if (o->world.change_count == 0)
+        store_abandon(o->store);
+    else
+        test_commit(o->store, &o->world);
+    world_accept_refreshed(&o->world);
+    world_begin(&o->world);
+}
+
+static enum result order_work(
+    struct open_store *o, enum command_kind kind, struct work_order *order, int64_t now_ms)
+{
+    struct command command = {.kind = kind, .work = order};
+    do_work(o, &command, 1, NULL, now_ms);
+    return command.outcome.result;
+}
+
+static size_t claim_work(struct open_store *o, struct work_item *items, size_t count_max, int64_t now_ms)
+{
+    struct work_order order = {
+        .kind = WORK_SALE_CLOSEOUT, .count_max = count_max, .lease_ms = WORK_LEASE_MS, .items = items};
+    assert_int_equal(order_work(o, COMMAND_WORK_CLAIM, &order, now_ms), RESULT_OK);
+    return order.count;
+}
+
+static void reopen(struct open_store *o)
+{
+    close_all(o);
+    open_and_load(o);
+}
+
+static bool is_about(const struct work_item *item, const char *subject)
+{
+    return slice_eq(slice_make(item->subject, item->subject_len), slice_cstr(subject)) &&
+           slice_eq(slice_make(item->body, item->body_len), SLICE("body \"'"));
+}
+
+/* A database goes by its own clock in what it hands out: all times are near the present. */
+static void work_is_claimed_in_order_and_kept(void **state)
+{
+    static const char *const subjects[] = {"A", "B", "C", NULL};
+    static struct work_item items[4];
+    struct open_store *o = *state;
+    int64_t now_ms = clock_wall_ms() - 10000;
+    do_work(o, NULL, 0, subjects, now_ms);
+    reopen(o);
+    assert_int_equal(claim_work(o, items, 2, now_ms + 10), 2);
+    assert_true(is_about(&items[0], "A") && is_about(&items[1], "B"));
+    assert_int_equal(items[0].created_ms, now_ms);
+    assert_int_equal(items[1].due_ms, now_ms + 10 + WORK_LEASE_MS);
+    assert_int_equal(items[1].token, 1);
+    reopen(o);
+    assert_int_equal(claim_work(o, items + 2, 2, now_ms + 20), 1);
+    assert_true(is_about(&items[2], "C"));
+    assert_int_equal(claim_work(o, items + 3, 1, now_ms + 20), 0);
+    assert_true(items[0].id < items[1].id && items[1].id < items[2].id);
+}
+
+static void only_the_last_to_claim_finishes_work(void **state)
+{
+    static const char *const subjects[] = {"A", "B", NULL};
+    static struct work_item items[2];
+    struct open_store *o = *state;
+    int64_t now_ms = clock_wall_ms() - 10000;
+    do_work(o, NULL, 0, subjects, now_ms);
+    assert_int_equal(claim_work(o, items, 2, now_ms + 10), 2);
+    /* B comes back, is claimed again, and its first owner is too late; A is finished in the same batch. */
+    struct work_order back = {.id = items[1].id, .token = 1, .due_ms = now_ms};
+    assert_int_equal(order_work(o, COMMAND_WORK_POSTPONE, &back, now_ms + 20), RESULT_OK);
+    reopen(o);
+    struct work_order again = {
+        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = items};
+    struct work_order finish_a = {.id = items[0].id, .token = 1};
+    struct work_order finish_b = {.id = items[1].id, .token = 1};
+    struct command commands[] = {{.kind = COMMAND_WORK_CLAIM, .work = &again},
+        {.kind = COMMAND_WORK_FINISH, .work = &finish_a}, {.kind = COMMAND_WORK_FINISH, .work = &finish_b}};
+    do_work(o, commands, 3, NULL, now_ms + 30);
+    assert_int_equal(again.count, 1);
+    assert_true(is_about(&items[0], "B"));
+    assert_int_equal(items[0].token, 2);
+    assert_int_equal(commands[1].outcome.result, RESULT_OK);
+    assert_int_equal(commands[2].outcome.result, RESULT_WORK_NOT_YOURS);
+    reopen(o);
+    finish_b.token = 2;
+    assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &finish_b, now_ms + 40), RESULT_OK);
+    assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &finish_b, now_ms + 40), RESULT_WORK_NOT_YOURS);
+    reopen(o);
+    assert_int_equal(claim_work(o, items, 2, clock_wall_ms() + 2 * WORK_LEASE_MS), 0);
+}
+
+/* Ids of work that is gone would come again after a restart: an old token would finish new work. */
+static void ids_of_work_never_come_again(void **state)
+{
+    static const char *const subjects[] = {"A", NULL};
+    static struct work_item item;
+    struct open_store *o = *state;
+    int64_t now_ms = clock_wall_ms() - 10000;
+    int64_t last_id = 0;
+    for (int i = 0; i < 3; i++) {
+        do_work(o, NULL, 0, subjects, now_ms);
+        assert_int_equal(claim_work(o, &item, 1, now_ms + 10), 1);
+        assert_true(item.id > last_id);
+        last_id = item.id;
+        struct work_order order = {.id = item.id, .token = 1};
+        assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &order, now_ms), RESULT_OK);
+        reopen(o);
+    }
+}
+
+static void a_reader_counts_what_a_product_has_sold(void **state)
+{
+    struct open_store *o = *state;
+    struct error error = {.message = ""};
+    int64_t ids[3];
+    batch_add(&o->batch, "A", 10);
+    batch_add(&o->batch, "B", 10);
+    batch_buy(&o->batch, "A", "ann", 1, &ids[0]);
+    batch_buy(&o->batch, "B", "ann", 1, NULL);
+    batch_buy(&o->batch, "A", "ann", 1, &ids[1]);
+    batch_buy(&o->batch, "A", "bob", 1, &ids[2]);
+    commit(o);
+    struct store_reader *reader = open_reader(o);
+    struct sale_totals totals = {
+        .product_id = product(o, "A")->id, .purchase_id_first = ids[0], .purchase_id_last = ids[2]};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_read_sale_totals(reader, &totals, &error), ERR_NONE);
+        assert_true(totals.is_found);
+        assert_int_equal(totals.unit_count, 3);
+        assert_int_equal(totals.buyer_count, 2);
+        assert_int_equal(totals.stock, 7);
+        assert_int_equal(totals.initial_stock, 10);
+        assert_int_equal(totals.per_user_limit, 1000);
+        assert_int_equal(totals.state, SALE_ACTIVE);
+        assert_int_equal(totals.end_reason, END_NONE);
+        totals.purchase_id_first = 1;
+        totals.purchase_id_last = INT64_MAX;
+    }
+    totals.product_id += 1000000;
+    assert_int_equal(store_read_sale_totals(reader, &totals, &error), ERR_NONE);
+    assert_false(totals.is_found);
+    store_reader_close(reader);
+}
+
 /* --- all tests on all kinds --- */
 
 #define EACH(test)  \
@@ -649,6 +821,10 @@ static const struct {
     EACH(a_reader_finds_nothing_that_was_cleared),
     EACH(readers_beside_the_writer_miss_nothing),
     EACH(a_probe_changes_nothing),
+    EACH(work_is_claimed_in_order_and_kept),
+    EACH(only_the_last_to_claim_finishes_work),
+    EACH(ids_of_work_never_come_again),
+    EACH(a_reader_counts_what_a_product_has_sold),
 };
 
 enum { BEHAVIOUR_COUNT = sizeof behaviours / sizeof behaviours[0] };
