@@ -127,7 +127,10 @@ static int figure(struct hand *hand, const char *name)
     (void)snprintf(wanted, sizeof wanted, "\ndoorbuster_work_%s_total{kind=\"sale-closeout\"} ", name);
     const char *at = strstr(memory, wanted);
     assert_non_null(at);
-    return atoi(at + strlen(wanted));
+    struct slice rest;
+    int64_t value = -1;
+    assert_true(slice_to_i64(slice_split(slice_cstr(at + strlen(wanted)), '\n', &rest), &value));
+    return (int)value;
 }
 
 /* Two nodes do the same thing, or none does it. */
