@@ -530,6 +530,7 @@ enum err engine_start(struct engine *engine, struct error *error)
     engine->is_started = true;
     if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
         engine->is_started = false;
+        store_unwatch(engine->store);
         return error_set(
             error, ERR_MEMORY, "cannot start the engine thread; is the limit of processes reached?");
     }
@@ -543,6 +544,7 @@ void engine_stop(struct engine *engine)
     move_to(engine, ENGINE_STOPPING);
     line_close(&engine->line);
     pthread_join(engine->thread, NULL);
+    store_unwatch(engine->store);
     if (engine->lookups != NULL)
         lookups_stop(engine->lookups);
     engine->is_started = false;

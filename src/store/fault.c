@@ -204,6 +204,11 @@ static enum err fault_watch(
     return store_watch(((struct fault_store *)base)->inner, on_change, context, error);
 }
 
+static void fault_unwatch(struct store *base)
+{
+    store_unwatch(((struct fault_store *)base)->inner);
+}
+
 /* commit and probe differ in nothing else. */
 static enum err fault_write(
     struct fault_store *store, enum operation operation, const struct world *world, struct error *error)
@@ -290,6 +295,7 @@ static const struct store_operations operations = {
     .load_due = fault_load_due,
     .abandon = fault_abandon,
     .watch = fault_watch,
+    .unwatch = fault_unwatch,
     .commit = fault_commit,
     .probe = fault_probe,
     .reader_open = fault_reader_open,

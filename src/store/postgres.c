@@ -49,6 +49,7 @@ static const struct store_operations operations = {
     .commit = postgres_commit,
     .probe = postgres_probe,
     .watch = postgres_watch,
+    .unwatch = postgres_unwatch,
     .reader_open = postgres_reader_open,
     .reader_purchases = postgres_reader_purchases,
     .reader_sale_totals = postgres_reader_sale_totals,

@@ -80,13 +80,22 @@ static void signal_thread(struct postgres_listener *listener)
     (void)written; /* the counter cannot be full */
 }
 
+/* The thread, if there is one. What it would have heard from now on counts as stale. */
+static void end_thread(struct postgres_listener *listener)
+{
+    if (!listener->is_started)
+        return;
+    atomic_store(&listener->is_ending, true);
+    signal_thread(listener);
+    pthread_join(listener->thread, NULL);
+    listener->is_started = false;
+    atomic_store(&listener->is_ending, false);
+    postgres_listener_give_back(listener);
+}
+
 void postgres_listener_destroy(struct postgres_listener *listener)
 {
-    if (listener->is_started) {
-        atomic_store(&listener->is_ending, true);
-        signal_thread(listener);
-        pthread_join(listener->thread, NULL);
-    }
+    end_thread(listener);
     if (listener->signal_fd >= 0)
         (void)close(listener->signal_fd);
     column_fini(&listener->skus);
@@ -388,4 +397,9 @@ enum err postgres_watch(
         return error_set(error, ERR_MEMORY, "cannot start a thread; is the limit of processes reached?");
     listener->is_started = true;
     return ERR_NONE;
+}
+
+void postgres_unwatch(struct store *base)
+{
+    end_thread(((struct postgres_store *)base)->listener);
 }

@@ -169,6 +169,9 @@ void postgres_listener_destroy(struct postgres_listener *listener);
 MUST_CHECK enum err postgres_watch(
     struct store *base, void (*on_change)(void *context), void *context, struct error *error);
 
+/* store_unwatch. */
+void postgres_unwatch(struct store *base);
+
 /* Takes over what has become stale and returns up to when that is known to be all. Engine thread. */
 int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale);
 

@@ -74,6 +74,7 @@ struct store_operations {
     enum err (*probe)(struct store *store, struct error *error);
     enum err (*watch)(
         struct store *store, void (*on_change)(void *context), void *context, struct error *error);
+    void (*unwatch)(struct store *store);
     enum err (*reader_open)(struct store *store, struct store_reader **reader, struct error *error);
     enum err (*reader_purchases)(
         struct store_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error);
@@ -126,6 +127,14 @@ static inline void store_abandon(struct store *store)
 {
     if (store->is_shared)
         store->operations->abandon(store);
+}
+
+/* Ends what store_watch has begun: on_change is not being called when this returns, and not any more. Harmless
+ * when nobody watches. */
+static inline void store_unwatch(struct store *store)
+{
+    if (store->is_shared)
+        store->operations->unwatch(store);
 }
 
 /*
