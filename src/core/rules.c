@@ -30,7 +30,7 @@ static bool decide_by_kind(
     ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }
 
-static void answer_again(const struct world *world, const struct key_record *record, struct command *command)
+static void answer_again(struct world *world, const struct key_record *record, struct command *command)
 {
     struct outcome *outcome = &command->outcome;
     if (memcmp(record->fingerprint, command->idempotency.fingerprint, FINGERPRINT_BYTES) != 0) {
@@ -45,6 +45,7 @@ static void answer_again(const struct world *world, const struct key_record *rec
     outcome->number = record->number;
     outcome->time_ms = record->time_ms;
     outcome->is_replay = true;
+    world->repeats_answers = true;
 }
 
 static struct key_record *oldest_key(const struct world *world)

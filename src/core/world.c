@@ -395,6 +395,7 @@ void world_begin(struct world *world)
 {
     ENSURE(world->change_count == 0);
     world->batch++;
+    world->repeats_answers = false;
 }
 
 static void accept_change(struct change *change)

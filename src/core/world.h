@@ -163,7 +163,8 @@ struct world {
     struct change *changes;
     size_t change_count;
     size_t change_size;
-    uint64_t batch; /* number of the batch being decided, from 1 */
+    uint64_t batch;       /* number of the batch being decided, from 1 */
+    bool repeats_answers; /* in this batch an answer was given again that an earlier batch has stored */
 };
 
 /* The secret keys the hashes against crafted collisions; any fixed value replays a run. */

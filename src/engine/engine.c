@@ -248,7 +248,10 @@ static void measure_commit(struct engine *engine, int64_t duration_ns)
 static enum err commit(struct engine *engine)
 {
     struct error error;
-    if (engine->world.change_count == 0) {
+    /* In a shared store an answer can be seen that its own node did not live to hear committed, or that the
+     * standby has not got yet. To give it again is to acknowledge it, so a commit of ours comes first. */
+    bool needs_commit = engine->store->is_shared && engine->world.repeats_answers;
+    if (engine->world.change_count == 0 && !needs_commit) {
         store_abandon(engine->store);
         publish_refreshed(engine);
         return ERR_NONE;

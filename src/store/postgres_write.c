@@ -351,6 +351,8 @@ static enum err send_changes(struct writer *writer, bool is_long)
     start_keys(writer);
     start_old_keys(writer);
     start_work(writer);
+    if (world->change_count == 0) /* a commit that writes something is flushed, and all that came before it */
+        return send(writer, STATEMENT_PROBE);
     enum err err = is_long ? send(writer, STATEMENT_ALLOW_LONG) : ERR_NONE;
     for (size_t i = 0; i < world->change_count && err == ERR_NONE; i++)
         err = write_change(writer, &world->changes[i]);

@@ -148,7 +148,7 @@ MUST_CHECK static inline enum err store_watch(
 }
 
 /* Writes world->changes in one transaction and flushes it. Blocks for the flush. Does not change the world.
- */
+ * On a shared store without changes: makes sure that all that the load has seen is durable. */
 MUST_CHECK static inline enum err store_commit(
     struct store *store, const struct world *world, struct error *error)
 {
