@@ -10,10 +10,12 @@ All tests, or the parts that are named, and one line at the end: `N passed, N fa
     fuzz   every fuzz target for ten seconds (build-fuzz/)
     demo   the release build sells out and audits (build/)
 
-Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. A failure
-is printed with the command that repeats it. With CI=true nothing may be skipped.
+Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. Both use one
+PostgreSQL server, started for the run (tests/services). A failure is printed with the command that repeats it. With
+CI=true nothing may be skipped.
 """
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import shlex
@@ -23,6 +25,9 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as xml
+
+import services
+import with_services
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build-test"
@@ -45,6 +50,8 @@ BUILDS = {
     "fuzz": ["-Dfuzz=true", "-Dtests=disabled", "-Db_lundef=false"],
 }
 WITH_CLANG = {"clang", "fuzz"}
+# Where the servers are that were started for this run.
+SERVICES = {}
 
 
 class Failed(Exception):
@@ -84,7 +91,7 @@ def run(log, command, env=None, timeout=540):
     with open(path, "w") as out:
         try:
             status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out,
-                                    stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
+                                    stderr=subprocess.STDOUT, env={**os.environ, **SERVICES, **(env or {})},
                                     timeout=timeout).returncode
         except subprocess.TimeoutExpired:
             out.write(f"\nnot finished after {timeout} s\n")
@@ -139,7 +146,7 @@ def meson_tests(kind, directory, suites):
     junit = directory / "meson-logs" / "testlog.junit.xml"
     if not junit.exists():
         raise Failed(f"{kind}: meson test", tail(log), " ".join(command))
-    repeat = " ".join([*NO_ASLR, "meson test -v -C", directory.name])
+    repeat = " ".join(["tests/with_services.py --postgres", *NO_ASLR, "meson test -v -C", directory.name])
     results = read_junit(junit, f"{kind}: ",
                          lambda suite, case: f"{repeat} {(case.get('classname') or '').split(' / ')[-1]}")
     junit.unlink()
@@ -252,7 +259,8 @@ def fuzz(target):
     return Result(f"fuzz: {target.name}", "failed" if status != 0 else "passed", tail(log), repeat)
 
 
-# part -> (function, programs it cannot do without, lane)
+# part -> (function, programs it cannot do without, lane); those WITH_SERVICES get servers
+WITH_SERVICES = {"unit", "api", "tsan"}
 PARTS = {
     "lint": (part_lint, ["git"], 1),
     "unit": (part_unit, ["gcc", "meson", "ninja"], 0),
@@ -319,7 +327,11 @@ def main():
         return 2
     LOGS.mkdir(exist_ok=True)
     lanes = [[p for p in PARTS if p in wanted and PARTS[p][2] == lane] for lane in (0, 1)]
-    with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+        if WITH_SERVICES & set(wanted):
+            # What needs a server that cannot be had skips itself, and says what to install.
+            with contextlib.suppress(services.Missing):
+                SERVICES.update(with_services.start(stack, ["postgres"]))
         results = [r for lane in pool.map(run_lane, lanes) for r in lane]
     failed = sum(r.status == "failed" for r in results)
     passed = sum(r.status == "passed" for r in results)
