@@ -423,12 +423,15 @@ enum err postgres_commit(struct store *base, const struct world *world, struct e
     /* What comes after COMMIT's own answer cannot change it. */
     if (!was_lost && link_end(link, NULL) != ERR_NONE)
         link_close(link);
-    if (err == ERR_NONE)
+    bool is_unknown = err != ERR_NONE && was_lost && writer.is_commit_sent;
+    if (err == ERR_NONE || is_unknown)
         owe_quiet(&writer);
-    else
+    if (is_unknown) /* the world forgets it, and our own notifications are not heard: look at everything */
+        postgres_listener_give_back(store->listener);
+    if (err != ERR_NONE)
         postgres_abandon(base);
     store->is_in_transaction = false;
-    return err != ERR_NONE && was_lost && writer.is_commit_sent ? unknown(&writer) : err;
+    return is_unknown ? unknown(&writer) : err;
 }
 
 /* Can a row be locked and written? Sequences are what every node needs; nothing is changed. */

@@ -129,8 +129,8 @@ static inline void store_abandon(struct store *store)
         store->operations->abandon(store);
 }
 
-/* Ends what store_watch has begun: on_change is not being called when this returns, and not any more. Harmless
- * when nobody watches. */
+/* Ends what store_watch has begun: on_change is not being called when this returns, and not any more.
+ * Harmless when nobody watches. */
 static inline void store_unwatch(struct store *store)
 {
     if (store->is_shared)
