@@ -103,8 +103,8 @@ void worker_done(struct worker_job *job, enum worker_verdict verdict)
     state->phase = PHASE_DONE;
     state->verdict = verdict;
     worker->is_woken = true;
+    pthread_cond_signal(&worker->woken); /* under the lock: after it a worker that stops may be gone */
     pthread_mutex_unlock(&worker->lock);
-    pthread_cond_signal(&worker->woken);
 }
 
 static enum phase phase_of(struct worker_job_state *state)

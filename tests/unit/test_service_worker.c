@@ -29,8 +29,8 @@ struct hand {
     void (*before_done)(void);
     _Atomic(struct worker_job *) held;
     atomic_int run_count;
-    int64_t ids[JOBS_MAX];
-    int64_t tokens[JOBS_MAX];
+    atomic_int_fast64_t ids[JOBS_MAX];
+    atomic_int_fast64_t tokens[JOBS_MAX];
 };
 
 static struct fake_store store;
