@@ -759,6 +759,34 @@ static void ids_of_work_never_come_again(void **state)
     }
 }
 
+/* Two nodes claim at the same moment: neither waits, and no work goes to both. An embedded store has one. */
+static void nodes_share_work_out(void **state)
+{
+    static const char *const subjects[] = {"A", "B", "C", NULL};
+    static struct work_item items[4];
+    struct open_store *o = *state;
+    struct open_store other = {.kind = o->kind, .place = o->place};
+    struct error error = {.message = ""};
+    int64_t now_ms = clock_wall_ms() - 10000;
+    if (!o->kind->is_shared)
+        return;
+    do_work(o, NULL, 0, subjects, now_ms);
+    open_and_load(&other);
+    struct work_order order = {
+        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = items};
+    struct command command = {.kind = COMMAND_WORK_CLAIM, .work = &order};
+    const struct command *pointer = &command;
+    world_begin(&o->world);
+    assert_int_equal(store_load(o->store, &o->world, &pointer, 1, &error), ERR_NONE); /* holds A and B */
+    assert_int_equal(claim_work(&other, items, 4, now_ms + 10), 1);
+    assert_true(is_about(&items[0], "C"));
+    assert_true(work_claim(&o->world, &command, now_ms + 10));
+    assert_int_equal(order.count, 2);
+    test_commit(o->store, &o->world);
+    assert_int_equal(claim_work(&other, items + 2, 2, now_ms + 10), 0);
+    close_all(&other);
+}
+
 static void a_reader_counts_what_a_product_has_sold(void **state)
 {
     struct open_store *o = *state;
@@ -824,6 +852,7 @@ static const struct {
     EACH(work_is_claimed_in_order_and_kept),
     EACH(only_the_last_to_claim_finishes_work),
     EACH(ids_of_work_never_come_again),
+    EACH(nodes_share_work_out),
     EACH(a_reader_counts_what_a_product_has_sold),
 };
 
