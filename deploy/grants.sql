@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a node may do, and how tables are kept tidy. Run by doorbuster_owner after every `doorbuster migrate`; may be repeated:
+-- What a node may do, and how tables are kept tidy. Run by doorbuster_owner after every `doorbuster migrate`; may be
+-- repeated:
 --
 --   psql service=shop -v ON_ERROR_STOP=1 < deploy/grants.sql
 --
@@ -16,8 +17,8 @@ GRANT SELECT, UPDATE ON sequences TO doorbuster;
 GRANT SELECT, INSERT, UPDATE, DELETE ON work TO doorbuster;
 
 -- Answers are deleted a day after they were stored, old ones and new ones at about the same rate: clear away dead rows
--- when a fiftieth of the table is dead rather than a fifth. Purchases are only added; their pages are marked as known to
--- all early, so that the look-ups need not check.
+-- when a fiftieth of the table is dead rather than a fifth. Purchases are only added; their pages are marked early as
+-- known to all, so that look-ups need not check.
 ALTER TABLE idempotency_keys SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE purchase_log SET (autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMIT;

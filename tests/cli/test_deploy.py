@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What an operator copies from docs/deploy.md, deploy/ and the Containerfile: it has to name what there is, and a node has to
-get along with the rights that deploy/grants.sql gives it.
+What an operator copies from docs/deploy.md, deploy/ and the Containerfile: it has to name what there is, and a node
+has to get along with the rights that deploy/grants.sql gives it.
 """
 import re
 import subprocess
@@ -18,7 +18,8 @@ from shop import Shop, new_user  # noqa: E402
 
 COPIED = ["README.md", "Containerfile", "docs/deploy.md", "docs/operations.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "deploy").iterdir())]
-DOORBUSTER = re.compile(r"(?:^|[\s`/\[\"])doorbuster\"?,? +\[?\"?(serve|rush|verify|migrate|demo|help)\b([^|;`#&]*)", re.M)
+DOORBUSTER = re.compile(
+    r"(?:^|[\s`/\[\"])doorbuster\"?,? +\[?\"?(serve|rush|verify|migrate|demo|help)\b([^|;`#&]*)", re.M)
 PASSWORD = "dev-password-3"
 
 
@@ -117,7 +118,8 @@ class Node:
 def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
     """A statement of a node needs a right that deploy/grants.sql does not give; or a node may do what it need not."""
     postgres.super_sql("DROP ROLE doorbuster")  # the tests' own user
-    psql(postgres.super_url(), "deploy/database.sql", "-v", f"owner_password={PASSWORD}", "-v", f"node_password={PASSWORD}")
+    psql(postgres.super_url(), "deploy/database.sql", "-v", f"owner_password={PASSWORD}",
+        "-v", f"node_password={PASSWORD}")
     owner, url = (postgres.url("shop", user=user, password=PASSWORD) for user in ("doorbuster_owner", "doorbuster"))
     assert run("migrate", "--store", owner).returncode == HOLDS
     assert "permission" in run("verify", "--store", url).stderr, "a node reads before it was given the right to"
@@ -138,8 +140,8 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
     assert len(refused) <= 1, refused  # the one of verify above
 
     for statement in ("UPDATE purchase_log SET user_id = 'me'", "UPDATE idempotency_keys SET result = 0",
-            "TRUNCATE work", "DROP TABLE work", "CREATE TABLE mine (id int)", "UPDATE doorbuster_schema SET version = 2",
-            "CREATE TEMP TABLE mine (id int)"):
+            "UPDATE doorbuster_schema SET version = 2", "TRUNCATE work", "DROP TABLE work",
+            "CREATE TABLE mine (id int)", "CREATE TEMP TABLE mine (id int)"):
         with pytest.raises(Exception, match="permission denied|must be owner"):
             postgres.sql(statement, database="shop", user="doorbuster", password=PASSWORD)
 
