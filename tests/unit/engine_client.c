@@ -66,7 +66,8 @@ static void on_done(struct engine_call *call)
     ask->answers++;
     ENSURE(ask->answers == 1);
     ask->client->answer_count++;
-    bool has_taken = call->command.kind == COMMAND_PURCHASE && outcome->result == RESULT_OK;
+    bool has_taken =
+        ask->client->store != NULL && call->command.kind == COMMAND_PURCHASE && outcome->result == RESULT_OK;
     ENSURE(!has_taken || fake_store_has_purchase(ask->client->store, outcome->number));
     ENSURE(outcome->result != RESULT_UNAVAILABLE || call->retry_after_s >= 1);
 }

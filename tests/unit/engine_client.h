@@ -46,7 +46,7 @@ struct client {
     struct seen_view views[CLIENT_VIEWS_MAX];
 };
 
-/* Opens the port; before engine_start. */
+/* Opens the port; before engine_start. `store` may be NULL: then it is not asked for purchases. */
 void client_open(struct client *client, struct engine *engine, struct fake_store *store);
 void client_close(struct client *client);
 
