@@ -187,7 +187,7 @@ MUST_CHECK static inline enum err store_read_purchase(struct store_reader *reade
     return err;
 }
 
-/* Counts the purchases of one product: blocks for as long as that takes, perhaps a second for a million. */
+/* Counts the purchases of one product: blocks for as long as that takes, some seconds for a million. */
 MUST_CHECK static inline enum err store_read_sale_totals(
     struct store_reader *reader, struct sale_totals *totals, struct error *error)
 {
