@@ -127,13 +127,16 @@ enum err postgres_connect(const char *url, PGconn **conn, struct error *error)
 /* --- what a failure means --- */
 
 /* The name of the database of a connection, however it was given. */
-static void conn_name(const PGconn *conn, struct strbuf *name)
+static void conn_name(const PGconn *conn, char name[POSTGRES_NAME_LEN_MAX])
 {
     const char *host = PQhost(conn);
-    strbuf_printf(name, "postgres://%s@", PQuser(conn) == NULL ? "" : PQuser(conn));
+    struct strbuf buf;
+    strbuf_init(&buf, name, POSTGRES_NAME_LEN_MAX - 1);
+    strbuf_printf(&buf, "postgres://%s@", PQuser(conn) == NULL ? "" : PQuser(conn));
     if (host != NULL && host[0] != '/')
-        strbuf_printf(name, "%s:%s", host, PQport(conn) == NULL ? "" : PQport(conn));
-    strbuf_printf(name, "/%s", PQdb(conn) == NULL ? "" : PQdb(conn));
+        strbuf_printf(&buf, "%s:%s", host, PQport(conn) == NULL ? "" : PQport(conn));
+    strbuf_printf(&buf, "/%s", PQdb(conn) == NULL ? "" : PQdb(conn));
+    name[buf.len] = '\0';
 }
 
 struct slice postgres_sqlstate(const PGresult *result)
@@ -157,10 +160,7 @@ static enum err without_code(PGconn *conn, const char *doing, const char *name, 
 enum err postgres_failure(PGconn *conn, const PGresult *result, const char *doing, struct error *error)
 {
     char name[POSTGRES_NAME_LEN_MAX];
-    struct strbuf buf;
-    strbuf_init(&buf, name, sizeof name - 1);
-    conn_name(conn, &buf);
-    name[buf.len] = '\0';
+    conn_name(conn, name);
     struct slice code = postgres_sqlstate(result);
     struct slice said =
         slice_cstr(result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
@@ -188,6 +188,56 @@ enum err postgres_query(
 {
     *result = PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
     if (PQresultStatus(*result) == PGRES_TUPLES_OK)
+        return ERR_NONE;
+    enum err err = postgres_failure(conn, *result, doing, error);
+    PQclear(*result);
+    *result = NULL;
+    return err;
+}
+
+/* Until what comes next is whole, or the connection breaks; false: the time is over. */
+static bool can_take_result(PGconn *conn, int64_t deadline_ns)
+{
+    while (PQisBusy(conn) == 1) {
+        if (!wait_for(conn, PGRES_POLLING_READING, deadline_ns))
+            return false;
+        if (PQconsumeInput(conn) != 1)
+            return true;
+    }
+    return true;
+}
+
+static enum err no_answer(PGconn *conn, const char *doing, struct error *error)
+{
+    char name[POSTGRES_NAME_LEN_MAX];
+    conn_name(conn, name);
+    return error_set(error, ERR_UNAVAILABLE,
+        "cannot %s %s: no answer in time; look at its load, its locks and the network", doing, name);
+}
+
+enum err postgres_ask(PGconn *conn, const char *sql, const char *value, const char *doing, PGresult **result,
+    struct error *error)
+{
+    const char *values[1] = {value};
+    int64_t deadline_ns = clock_mono_ns() + (int64_t)POSTGRES_CONNECT_MS * NS_PER_MS;
+    *result = NULL;
+    if (PQsendQueryParams(conn, sql, value == NULL ? 0 : 1, NULL, values, NULL, NULL, 0) != 1)
+        return postgres_failure(conn, NULL, doing, error);
+    for (bool has_more = true; has_more;) {
+        if (!can_take_result(conn, deadline_ns)) {
+            PQclear(*result);
+            *result = NULL;
+            return no_answer(conn, doing, error);
+        }
+        PGresult *next = PQgetResult(conn);
+        has_more = next != NULL;
+        if (has_more) {
+            PQclear(*result);
+            *result = next;
+        }
+    }
+    ExecStatusType status = PQresultStatus(*result);
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return ERR_NONE;
     enum err err = postgres_failure(conn, *result, doing, error);
     PQclear(*result);

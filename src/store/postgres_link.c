@@ -217,11 +217,8 @@ void link_send_and_forget(struct link *link, size_t statement)
 
 static enum err run_with_name(struct link *link, const char *sql, const char *doing, struct error *error)
 {
-    const char *values[1] = {link->application_name};
-    PGresult *result = PQexecParams(link->conn, sql, 1, NULL, values, NULL, NULL, 0);
-    enum err err = PQresultStatus(result) == PGRES_TUPLES_OK
-                       ? ERR_NONE
-                       : postgres_failure(link->conn, result, doing, error);
+    PGresult *result;
+    enum err err = postgres_ask(link->conn, sql, link->application_name, doing, &result, error);
     PQclear(result);
     return err;
 }
@@ -230,9 +227,9 @@ static enum err run_with_name(struct link *link, const char *sql, const char *do
 static enum err check_is_primary(struct link *link, struct error *error)
 {
     PGresult *result;
-    enum err err = postgres_query(link->conn,
-        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean", "look at", &result,
-        error);
+    enum err err = postgres_ask(link->conn,
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean", NULL, "look at",
+        &result, error);
     if (err != ERR_NONE)
         return err;
     bool is_read_only = PQgetvalue(result, 0, 0)[0] == 't';

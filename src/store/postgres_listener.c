@@ -354,9 +354,11 @@ static bool listen_on(struct postgres_listener *listener)
 
 static bool connect_and_listen(struct postgres_listener *listener, struct error *error)
 {
+    PGresult *result = NULL;
     enum err err = postgres_connect(listener->store->url, &listener->conn, error);
     if (err == ERR_NONE)
-        err = postgres_run(listener->conn, "LISTEN doorbuster", "listen at", error);
+        err = postgres_ask(listener->conn, "LISTEN doorbuster", NULL, "listen at", &result, error);
+    PQclear(result);
     return err == ERR_NONE;
 }
 

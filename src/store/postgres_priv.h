@@ -37,6 +37,14 @@ MUST_CHECK enum err postgres_run(PGconn *conn, const char *sql, const char *doin
 MUST_CHECK enum err postgres_query(
     PGconn *conn, const char *sql, const char *doing, PGresult **result, struct error *error);
 
+/*
+ * The same for a server that has to be quick: one short statement, within POSTGRES_CONNECT_MS, whatever the
+ * network does; its one parameter is text, or NULL when it has none. After ERR_UNAVAILABLE the connection is
+ * good for PQfinish only.
+ */
+MUST_CHECK enum err postgres_ask(PGconn *conn, const char *sql, const char *value, const char *doing,
+    PGresult **result, struct error *error);
+
 /* --- postgres_schema.c: what the tables look like --- */
 
 /* schema/postgres_001.sql and so on. */

@@ -60,8 +60,8 @@ static bool get_int(const PGresult *result, int column, int *value)
 static enum err read_version(PGconn *conn, int *version, struct error *error)
 {
     PGresult *result;
-    enum err err = postgres_query(
-        conn, "SELECT version FROM doorbuster_schema", "read the version of the tables of", &result, error);
+    enum err err = postgres_ask(conn, "SELECT version FROM doorbuster_schema", NULL,
+        "read the version of the tables of", &result, error);
     if (err != ERR_NONE)
         return err;
     if (!get_int(result, 0, version) || *version < 1)
@@ -76,7 +76,7 @@ static enum err look(PGconn *conn, struct look *seen, struct error *error)
 {
     PGresult *result;
     *seen = (struct look){.version = 0};
-    enum err err = postgres_query(conn, look_sql, "look at the tables of", &result, error);
+    enum err err = postgres_ask(conn, look_sql, NULL, "look at the tables of", &result, error);
     if (err != ERR_NONE)
         return err;
     seen->is_ours = PQgetvalue(result, 0, 0)[0] == 't';
