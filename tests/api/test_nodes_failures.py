@@ -18,10 +18,10 @@ import pytest
 
 import wire
 from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, buy, check_acknowledged, check_books,
-    expect_away, is_ready, new_sale, number_in, postgres, start_haproxy, start_nodes, start_proxy, start_standby, status,
-    the_seed)  # noqa: F401 (fixtures)
+    expect_away, is_ready, new_sale, number_in, postgres, start_haproxy, start_nodes, start_proxy, start_standby,
+    status, the_seed, wait_state)  # noqa: F401 (fixtures)
 from server import ROOT
-from shop import new_sku, new_user
+from shop import Shop, new_sku, new_user
 
 pytestmark = pytest.mark.needs("postgres")
 
@@ -245,6 +245,99 @@ def test_crowd_whose_connections_break_at_commit(database, postgres, start_nodes
         proxy.heal()
         for door in doors:
             wire.wait_for(lambda: is_ready(door), "ready", RECOVERY_SECONDS)
+    database.verify()
+
+
+# --- the network stands still ---
+
+@pytest.mark.seconds(60 + 60 * TIMES)
+def test_network_that_stands_still_for_a_while(database, postgres, start_nodes, start_proxy):
+    """What a node has sent arrives seconds later, when it has long given up and its clients have asked elsewhere: it is
+    done a second time."""
+    seed = the_seed("stalls")
+    dice, proxy = random.Random(seed), start_proxy(postgres.port)
+    doors = start_nodes(database.through(proxy)) + start_nodes(database)
+    for turn, seconds in enumerate((0.3, 1.2, 2.5, 4.2) * TIMES):
+        where = f"stall {turn} of {seconds} s, seed {seed}"
+        stock = dice.choice((800, 799, 400))
+        sku = new_sale(doors[0], stock, "STALL", doors)
+        customers = Customers(doors, sku, f"s{turn}", LANES, 8, dice.random()).start()
+        customers.wait_told(dice.randrange(1, 200))
+        proxy.stall(*dice.choice((("to_server",), ("to_client",), ())))
+        time.sleep(seconds)  # pause: how long the network stands still is what this is about
+        proxy.heal()
+        since = time.monotonic()
+        customers.finish()
+        check_acknowledged(database, sku, customers.acknowledged(), where)
+        wire.wait_for(lambda: is_ready(doors[0]), "ready again", RECOVERY_SECONDS)
+        print(f"{where}: {check_books(database, customers, stock, where)} of {stock}; ready "
+            f"{time.monotonic() - since:.2f} s after; {customers}")
+    database.verify()
+
+
+def test_connection_that_falls_silent_while_it_is_made(database, postgres, start_nodes, start_proxy):
+    """The network is lost between two steps of a new connection, and the node waits for its answer for ever."""
+    proxy = start_proxy(postgres.port, is_watching=True)
+    node, = start_nodes(database.through(proxy))
+    other, = start_nodes(database)
+    for needle in (b"LISTEN doorbuster", b"FROM doorbuster_schema", b"set_config"):
+        sku = new_sale(other, 2, "SILENT", [node])
+        trap = proxy.cut_at(needle, "before", "hang")
+        proxy.cut()
+        waits = []
+
+        def is_sold(user=new_user()):
+            reply, seconds = buy(node, sku, user, user)
+            waits.append(seconds)
+            return number_in(reply)
+
+        # The first to come may find it out; then the node tries by itself.
+        wire.wait_for(is_sold, f"back after {needle}", ANSWER_SECONDS + RECOVERY_SECONDS)
+        trap.wait(10)
+        assert max(waits) < ANSWER_SECONDS, (needle, waits)
+        assert number_in(buy(other, sku, new_user())[0])
+        wait_state(node, sku, "ENDED", ANSWER_SECONDS)  # it hears of others again
+        wire.wait_for(lambda: is_ready(node), "ready", RECOVERY_SECONDS)
+        print(f"{needle}: slowest answer {max(waits):.2f} s")
+        proxy.heal()
+
+
+def test_node_without_its_database_reads_and_stops_in_time(database, postgres, start_nodes, start_proxy):
+    """While the database does not answer, a look at a purchase hangs, or the node cannot be stopped."""
+    proxy = start_proxy(postgres.port)
+    node, = start_nodes(database.through(proxy))
+    sku = new_sale(node, 10, "STOP")
+    assert number_in(buy(node, sku, "reader")[0])
+    proxy.blackhole()
+    began = time.monotonic()
+    reply = wire.ask(node.port, "GET", f"/api/v1/purchases?sku={sku}", {"X-User-Id": "reader"})
+    print(f"a look: {reply.status} after {time.monotonic() - began:.2f} s")
+    expect_away(reply)
+    assert time.monotonic() - began < ANSWER_SECONDS
+    began = time.monotonic()
+    node.stop(ANSWER_SECONDS + 10)
+    print(f"stopped in {time.monotonic() - began:.2f} s")
+    assert time.monotonic() - began < 12
+
+
+def test_sales_that_were_due_while_the_database_was_away(database, postgres, start_nodes):
+    """A sale whose start, or end, nobody could write is forgotten."""
+    nodes, now = start_nodes(database, 2), time.time()
+    shop = Shop(nodes[0])
+    begins, ends = new_sku("BEGINS"), new_sku("ENDS")
+    assert shop.create(shop.body(begins, 5, start=1000, end=60_000)).status == 201
+    assert shop.create(shop.body(ends, 5, start=-1000, end=1000)).status == 201
+    shop.close()
+    for node in nodes:
+        wait_state(node, ends, "ACTIVE")
+    postgres.stop("immediate")
+    wire.wait_for(lambda: time.time() > now + 2, "both are due")
+    for node in nodes:
+        assert number_in(buy(node, ends, new_user())[0]) is None
+    postgres.start()
+    for node in nodes:
+        wait_state(node, begins, "ACTIVE", RECOVERY_SECONDS)
+        wait_state(node, ends, "ENDED", RECOVERY_SECONDS)
     database.verify()
 
 
