@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every statement of a batch, prepared once a connection. Each looks up its rows one by one by an index, in a
+ * LATERAL of one row where it is asked about many, so that its plan is right whatever size the tables had
+ * when it was made.
+ */
+#include "store/postgres_priv.h"
+
+#define WORK_COLUMNS "SELECT id, due_at, token, created_at, kind, subject, body FROM work "
+#define PRODUCT_COLUMNS                                                                               \
+    "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
+    " updated_at, sku, product_name, state, end_reason FROM products "
+
+const struct link_statement postgres_statements[STATEMENT_COUNT] = {
+    [STATEMENT_BEGIN] = {"BEGIN", "begin a transaction in"},
+    [STATEMENT_UNSYNCED] = {"SET LOCAL synchronous_commit = off", "reserve ids in"},
+    [STATEMENT_RESERVE_IDS] =
+        {"UPDATE sequences SET next_value = next_value + $2::bigint WHERE name = $1::text"
+         " RETURNING next_value - $2::bigint",
+            "reserve ids in"},
+    [STATEMENT_COMMIT] = {"COMMIT", "commit to"},
+    [STATEMENT_ROLLBACK] = {"ROLLBACK", "roll back in"},
+    [STATEMENT_LOCK_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE",
+        "lock products in"},
+    [STATEMENT_LOCK_DUE_PRODUCTS] = {PRODUCT_COLUMNS
+        "WHERE (state = 'UPCOMING' AND start_time <= $1::timestamptz)"
+        " OR (state = 'ACTIVE' AND end_time <= $1::timestamptz)"
+        " ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED",
+        "look for sales that are due in"},
+    [STATEMENT_LOCK_DUE_KEYS] =
+        {"SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
+         " FROM idempotency_keys WHERE created_at <= $1::timestamptz ORDER BY created_at"
+         " LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
+            "look for stored answers that are due in"},
+    [STATEMENT_FIND_BUYERS] =
+        {"SELECT asked.place, found.nth FROM products,"
+         " unnest($2::text[]) WITH ORDINALITY AS asked (user_id, place),"
+         " LATERAL (SELECT nth FROM purchase_log WHERE product_id = products.id AND user_id = asked.user_id"
+         " ORDER BY nth DESC LIMIT 1) AS found WHERE products.sku = $1::text",
+            "look up buyers in"},
+    [STATEMENT_HAS_PURCHASES] = {"SELECT EXISTS (SELECT FROM purchase_log JOIN products"
+                                 " ON products.id = product_id WHERE sku = $1::text)::int::bigint",
+        "look up purchases in"},
+    [STATEMENT_FIND_KEYS] =
+        {"SELECT found.* FROM unnest($1::text[], $2::text[]) AS asked (scope, key),"
+         " LATERAL (SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
+         " FROM idempotency_keys WHERE scope = asked.scope AND key = asked.key LIMIT 1) AS found",
+            "look up stored answers in"},
+    [STATEMENT_LOCK_WORK] = {WORK_COLUMNS "WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE",
+        "lock work in"},
+    [STATEMENT_LOCK_DUE_WORK] = {WORK_COLUMNS "WHERE kind = $1::text AND due_at <= now()"
+                                              " ORDER BY due_at, id LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
+        "look for work that is due in"},
+    [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},
+    [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS, "read the products of"},
+    [STATEMENT_PROBE] = {"UPDATE sequences SET next_value = next_value WHERE name = 'products'", "write to"},
+    [STATEMENT_ALLOW_LONG] = {"SET LOCAL statement_timeout = '60s'", "write to"},
+    [STATEMENT_ADD_PRODUCT] =
+        {"INSERT INTO products (id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time,"
+         " created_at, updated_at, sku, product_name, state, end_reason) VALUES ($1::bigint, $2::bigint,"
+         " $3::bigint, $4::bigint, $5::bigint, $6::timestamptz, $7::timestamptz, $8::timestamptz,"
+         " $9::timestamptz, $10::text, $11::text, $12::text, nullif($13::text, ''))",
+            "add a product to"},
+    [STATEMENT_SET_PRODUCTS] =
+        {"UPDATE products SET initial_stock = new.initial_stock, stock = new.stock, price_minor = "
+         "new.price_minor,"
+         " per_user_limit = new.per_user_limit, start_time = new.start_time, end_time = new.end_time,"
+         " updated_at = new.updated_at, product_name = new.product_name, state = new.state,"
+         " end_reason = nullif(new.end_reason, '')"
+         " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], "
+         "$6::timestamptz[],"
+         " $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::text[])"
+         " AS new (id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, updated_at,"
+         " product_name, state, end_reason) WHERE products.id = new.id",
+            "write products to"},
+    [STATEMENT_REMOVE_PRODUCT] = {"DELETE FROM products WHERE id = $1::bigint", "remove a product from"},
+    [STATEMENT_CLEAR_PURCHASES] = {"DELETE FROM purchase_log WHERE product_id = $1::bigint",
+        "remove purchases from"},
+    [STATEMENT_ADD_PURCHASES] =
+        {"INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[])",
+            "write purchases to"},
+    [STATEMENT_ADD_KEYS] =
+        {"INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
+         " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bigint[], "
+         "$6::bigint[],"
+         " $7::timestamptz[])",
+            "write stored answers to"},
+    [STATEMENT_REMOVE_KEYS] =
+        {"DELETE FROM idempotency_keys USING unnest($1::text[], $2::text[]) AS old (scope, key)"
+         " WHERE idempotency_keys.scope = old.scope AND idempotency_keys.key = old.key",
+            "remove stored answers from"},
+    [STATEMENT_ADD_WORK] =
+        {"INSERT INTO work (id, kind, subject, body, due_at, token, created_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],"
+         " $6::bigint[], $7::timestamptz[])",
+            "write work to"},
+    [STATEMENT_SET_WORK] =
+        {"UPDATE work SET due_at = new.due_at, token = new.token"
+         " FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) AS new (id, due_at, token)"
+         " WHERE work.id = new.id",
+            "write work to"},
+    [STATEMENT_REMOVE_WORK] = {"DELETE FROM work WHERE id = ANY ($1::bigint[])", "remove work from"},
+    [STATEMENT_NOTIFY] = {"SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku",
+        "tell other nodes through"},
+};
