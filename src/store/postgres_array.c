@@ -95,6 +95,11 @@ void column_put_ms(struct column *column, int64_t time_ms)
     put_eight(column, postgres_ms(memory, time_ms));
 }
 
+bool column_is_empty(const struct column *column)
+{
+    return column->count == 0 && !column->has_overflowed;
+}
+
 bool column_finish(struct column *column, struct slice *array)
 {
     if (column->has_overflowed)

@@ -39,6 +39,9 @@ void column_put_text(struct column *column, struct slice text); /* TEXT and BYTE
 void column_put_i64(struct column *column, int64_t value);      /* INT8 */
 void column_put_ms(struct column *column, int64_t time_ms);     /* TIMESTAMPTZ, from ms since 1970 UTC */
 
+/* Has nothing been put? What memory did not suffice for counts as put: column_finish tells. */
+bool column_is_empty(const struct column *column);
+
 /* The array as PostgreSQL takes it; borrowed until the next change. False: memory has run out. */
 bool column_finish(struct column *column, struct slice *array);
 

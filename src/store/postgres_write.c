@@ -86,7 +86,7 @@ static void start_old_keys(struct writer *writer)
 
 static enum err flush_purchases(struct writer *writer)
 {
-    if (column(writer, PURCHASES)->count == 0)
+    if (column_is_empty(column(writer, PURCHASES)))
         return ERR_NONE;
     enum err err = send_columns(writer, PURCHASES, 5, STATEMENT_ADD_PURCHASES);
     start_purchases(writer);
@@ -95,7 +95,7 @@ static enum err flush_purchases(struct writer *writer)
 
 static enum err flush_keys(struct writer *writer)
 {
-    if (column(writer, KEYS)->count == 0)
+    if (column_is_empty(column(writer, KEYS)))
         return ERR_NONE;
     enum err err = send_columns(writer, KEYS, 7, STATEMENT_ADD_KEYS);
     start_keys(writer);
@@ -104,7 +104,7 @@ static enum err flush_keys(struct writer *writer)
 
 static enum err flush_old_keys(struct writer *writer)
 {
-    if (column(writer, OLD_KEYS)->count == 0)
+    if (column_is_empty(column(writer, OLD_KEYS)))
         return ERR_NONE;
     enum err err = send_columns(writer, OLD_KEYS, 2, STATEMENT_REMOVE_KEYS);
     start_old_keys(writer);
@@ -125,11 +125,11 @@ static void start_work(struct writer *writer)
 static enum err flush_work(struct writer *writer)
 {
     enum err err = ERR_NONE;
-    if (column(writer, NEW_WORK)->count > 0)
+    if (!column_is_empty(column(writer, NEW_WORK)))
         err = send_columns(writer, NEW_WORK, 7, STATEMENT_ADD_WORK);
-    if (err == ERR_NONE && column(writer, SET_WORK)->count > 0)
+    if (err == ERR_NONE && !column_is_empty(column(writer, SET_WORK)))
         err = send_columns(writer, SET_WORK, 3, STATEMENT_SET_WORK);
-    if (err == ERR_NONE && column(writer, OLD_WORK)->count > 0)
+    if (err == ERR_NONE && !column_is_empty(column(writer, OLD_WORK)))
         err = send_columns(writer, OLD_WORK, 1, STATEMENT_REMOVE_WORK);
     return err;
 }
@@ -287,7 +287,8 @@ static enum err set_products(struct writer *writer)
         product->written_batch = world->batch;
         put_product(writer, product);
     }
-    return column(writer, 0)->count == 0 ? ERR_NONE : send_columns(writer, 0, 11, STATEMENT_SET_PRODUCTS);
+    return column_is_empty(column(writer, 0)) ? ERR_NONE
+                                              : send_columns(writer, 0, 11, STATEMENT_SET_PRODUCTS);
 }
 
 /* Have only units gone? */
@@ -320,7 +321,7 @@ static enum err notify(struct writer *writer)
         last = change->product;
         column_put_text(column(writer, 0), change->product->sku);
     }
-    return column(writer, 0)->count == 0 ? ERR_NONE : send_columns(writer, 0, 1, STATEMENT_NOTIFY);
+    return column_is_empty(column(writer, 0)) ? ERR_NONE : send_columns(writer, 0, 1, STATEMENT_NOTIFY);
 }
 
 static void owe_quiet(struct writer *writer)
