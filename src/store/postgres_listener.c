@@ -369,7 +369,8 @@ static void *listener_main(void *argument)
     bool was_lost = false;
     bool goes_on = true;
     while (goes_on) {
-        if (connect_and_listen(listener, &error)) {
+        bool is_connected = connect_and_listen(listener, &error);
+        if (is_connected) {
             if (was_lost)
                 log_info("store", "changes of other nodes are heard again");
             was_lost = false;
@@ -379,7 +380,8 @@ static void *listener_main(void *argument)
         listener->conn = NULL;
         if (goes_on) {
             if (!was_lost)
-                log_warn("store", "changes of other nodes are not heard at present; trying again");
+                log_warn("store", "changes of other nodes are not heard at present (%s); trying again",
+                    is_connected ? "the connection was lost" : error.message);
             was_lost = true;
             goes_on = wait(listener, -1, clock_mono_ns() + (int64_t)RECONNECT_MS * NS_PER_MS);
         }
