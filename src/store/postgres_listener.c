@@ -280,7 +280,7 @@ static bool ask(struct postgres_listener *listener, int64_t now_ns)
 static int64_t ask_at_ns(struct postgres_listener *listener)
 {
     pthread_mutex_lock(&listener->lock);
-    bool owes = listener->owed.count > 0;
+    bool owes = listener->owed.count > 0 || listener->owed.is_all;
     pthread_mutex_unlock(&listener->lock);
     return listener->last_asked_ns + (int64_t)(owes ? OWED_INTERVAL_MS : HEARTBEAT_MS) * NS_PER_MS;
 }
@@ -362,6 +362,14 @@ static bool connect_and_listen(struct postgres_listener *listener, struct error 
     return err == ERR_NONE;
 }
 
+/* What was being told when the connection broke may not have been heard. */
+static void owe_everything(struct postgres_listener *listener)
+{
+    pthread_mutex_lock(&listener->lock);
+    listener->owed.is_all = true;
+    pthread_mutex_unlock(&listener->lock);
+}
+
 static void *listener_main(void *argument)
 {
     struct postgres_listener *listener = argument;
@@ -371,8 +379,10 @@ static void *listener_main(void *argument)
     while (goes_on) {
         bool is_connected = connect_and_listen(listener, &error);
         if (is_connected) {
-            if (was_lost)
+            if (was_lost) {
                 log_info("store", "changes of other nodes are heard again");
+                owe_everything(listener);
+            }
             was_lost = false;
             goes_on = listen_on(listener);
         }
