@@ -12,6 +12,7 @@ enum {
     NAME_MAX_BYTES = 255,
     ACTIVE_WAIT_MS = 30000,
     ACTIVE_POLL_MS = 50,
+    SETTLE_WAIT_MS = 2000,
     BEGAN_BEFORE_MS = 60 * 1000,
     ENDS_AFTER_MS = 30 * 60 * 1000,
     SKU_LEN_MAX = 64
@@ -377,13 +378,25 @@ void flash_delete(struct rush *rush)
         rush_add_invariant(rush, false, "the sale could be deleted afterwards");
 }
 
+/* What the crowd was told. */
+static int64_t count_told(const struct tally *crowd)
+{
+    return (int64_t)tally_count_all(crowd, OUTCOME_BIT(FLASH_SUCCESS));
+}
+
+/* Of how many the crowd does not know whether they bought. */
+static int64_t count_open(const struct rush *rush, const struct tally *crowd)
+{
+    const struct flash_sale *sale = rush->state;
+    return (int64_t)tally_count_all(crowd, OUTCOMES_UNANSWERED) + (int64_t)atomic_load(&sale->unsure_count);
+}
+
 static void check_sums(struct rush *rush, const struct tally *crowd, int64_t current, int64_t total)
 {
     const struct flash_sale *sale = rush->state;
     int64_t stock = rush->options.stock;
-    int64_t told = (int64_t)tally_count_all(crowd, OUTCOME_BIT(FLASH_SUCCESS));
-    int64_t open =
-        (int64_t)tally_count_all(crowd, OUTCOMES_UNANSWERED) + (int64_t)atomic_load(&sale->unsure_count);
+    int64_t told = count_told(crowd);
+    int64_t open = count_open(rush, crowd);
     rush_add_invariant(rush, total <= stock, "no oversell: %lld purchases of %lld units", (long long)total,
         (long long)stock);
     rush_add_invariant(rush, current >= 0, "stock is never below zero: %lld", (long long)current);
@@ -422,12 +435,43 @@ static bool is_kept_out(const struct rush *rush, const struct tally *crowd)
     return limited > others && (rush->user_count == 0 || others < rush->user_count);
 }
 
-void flash_tear_down(struct rush *rush, const struct tally *crowd)
-{
+/* The product as the server tells it. */
+struct told_product {
     struct exchange_reply reply;
-    struct error error;
+    bool is_good;
     int64_t current;
     int64_t total;
+};
+
+static enum err ask_product(struct rush *rush, struct told_product *product, struct error *error)
+{
+    enum err err = ask_admin(rush, "GET", true, SLICE(""), &product->reply, error);
+    product->is_good = err == ERR_NONE && answer_read_product(product->reply.status, product->reply.body,
+                                              &product->current, &product->total);
+    return err;
+}
+
+/*
+ * Behind a balancer another server may answer than those that sold, and hears of their last sales a moment
+ * later. So one that tells fewer than were acknowledged is asked again, for a limited time.
+ */
+static enum err ask_settled_product(
+    struct rush *rush, const struct tally *crowd, struct told_product *product, struct error *error)
+{
+    int64_t deadline_ns = clock_mono_ns() + (int64_t)SETTLE_WAIT_MS * 1000000;
+    const struct timespec pause = {.tv_nsec = ACTIVE_POLL_MS * 1000000L};
+    for (;;) {
+        enum err err = ask_product(rush, product, error);
+        if (!product->is_good || product->total >= count_told(crowd) || clock_mono_ns() > deadline_ns)
+            return err;
+        (void)nanosleep(&pause, NULL); /* woken early: asks early */
+    }
+}
+
+void flash_tear_down(struct rush *rush, const struct tally *crowd)
+{
+    struct told_product product;
+    struct error error;
     if (is_kept_out(rush, crowd))
         rush->hint =
             "a limiter refuses these buyers (429): under the same names somebody asked within its window, "
@@ -436,15 +480,15 @@ void flash_tear_down(struct rush *rush, const struct tally *crowd)
     check_buyers(rush);
     if (rush->options.is_sale_kept)
         return;
-    if (ask_admin(rush, "GET", true, SLICE(""), &reply, &error) != ERR_NONE)
+    if (ask_settled_product(rush, crowd, &product, &error) != ERR_NONE)
         rush_add_invariant(rush, false, "the product can be read afterwards: %.200s", error.message);
-    else if (!answer_read_product(reply.status, reply.body, &current, &total))
+    else if (!product.is_good)
         rush_add_invariant(rush, false,
             "the product can be read afterwards: status %d, or currentStock and "
             "totalPurchases are no numbers",
-            reply.status);
+            product.reply.status);
     else
-        check_sums(rush, crowd, current, total);
+        check_sums(rush, crowd, product.current, product.total);
 }
 
 /* --- thresholds --- */
