@@ -2,7 +2,8 @@
 """
 Several nodes on one PostgreSQL: how fast a hot sale of one product goes through one node directly, through one, two
 and three nodes behind haproxy, and through a network that delays every message to and from the database; beside one
-transaction a purchase on the same PostgreSQL in the same round (postgres_purchase.c). After each run the rows are
+transaction a purchase on the same PostgreSQL in the same round (postgres_purchase.c). haproxy shares out connections,
+which is what it does quickest, unless it says requests (deploy/haproxy.cfg has both doors). After each run the rows are
 counted: nothing oversold, nobody twice.
 
 Exit status: 0 when every target holds, 1 when one does not, 2 wrong usage, 3 when a run failed.
@@ -108,7 +109,9 @@ class Rounds:
             self.usual_way(postgres, size)
         self.sale(postgres, "1 node, directly", 1)
         for count in NODE_COUNTS:
-            self.sale(postgres, through(count), count, has_haproxy=True)
+            self.sale(postgres, through(count), count, door="crowd_port")
+        for count in NODE_COUNTS:
+            self.sale(postgres, by_request(count), count, door="port")
         for delay_ms in DELAYS_MS:
             self.sale(postgres, delayed(delay_ms), 1, delay_ms=delay_ms)
 
@@ -121,7 +124,8 @@ class Rounds:
         self.add(usual(size), Run(told["requests_per_s"], told["p50_us"] / 1e3, told["p99_us"] / 1e3, 1))
         postgres.drop_database(database)
 
-    def sale(self, postgres, name, node_count, has_haproxy=False, delay_ms=None):
+    def sale(self, postgres, name, node_count, door=None, delay_ms=None):
+        """door: of haproxy, None: straight to the node."""
         database = postgres.create_database("sale")
         url = postgres.url(database)
         subprocess.run([self.build / "doorbuster", "migrate", "--store", url], check=True, stdout=subprocess.DEVNULL)
@@ -135,8 +139,8 @@ class Rounds:
             for node in nodes:
                 wait_for(lambda: fetch(node.port, "/readyz") is not None, "the node is ready", SETTLE_S)
             port = nodes[0].port
-            if has_haproxy:
-                port = stack.enter_context(Haproxy([f"127.0.0.1:{node.port}" for node in nodes])).port
+            if door is not None:
+                port = getattr(stack.enter_context(Haproxy([node.port for node in nodes])), door)
                 wait_for(lambda: fetch(port, "/readyz") is not None, "haproxy is ready", SETTLE_S)
             self.add(name, self.rush(port, nodes))
         self.count(postgres, database)
@@ -171,6 +175,10 @@ def usual(size):
 
 def through(count):
     return f"{count} node{'s' if count > 1 else ''} behind haproxy"
+
+
+def by_request(count):
+    return f"{through(count)}, which shares out requests"
 
 
 def delayed(delay_ms):

@@ -184,6 +184,31 @@ def test_crowd_shares_connections(recorders, start_haproxy):
     assert opened <= 6, f"{opened} connections to the nodes for 60 requests one after the other"
 
 
+def test_second_door_shares_connections_out(start_server, start_haproxy):
+    """At the door for crowds a connection is spread over nodes, or all connections go to one, or one stays with a node
+    that is down."""
+    nodes = [start_server(*FAST) for _ in range(3)]
+    balancer = start_haproxy(*nodes)
+
+    def correlation():
+        return {"X-Correlation-Id": new_sku("door")}
+
+    connections = [wire.Connection(balancer.crowd_port) for _ in range(6)]
+    for connection in connections:
+        for _ in range(5):
+            assert connection.ask("GET", f"{SALES}?sku=NONE-1", correlation()).status == 200
+    counts = [int(line.rsplit(" ", 1)[1]) for node in nodes for line in wire.ask(node.port, "GET",
+        "/metrics").text.splitlines() if line.startswith("http_requests_total") and '"/api/v1/sales"' in line]
+    assert counts == [10, 10, 10], counts
+    nodes[0].kill9()
+    balancer.wait_nodes("node2", "node3")
+    for connection in connections:
+        connection.close()
+    for _ in range(6):
+        with wire.Connection(balancer.crowd_port) as connection:
+            assert connection.ask("GET", f"{SALES}?sku=NONE-1").status == 200
+
+
 def test_killed_node_costs_no_read(start_server, start_haproxy, crowd):
     """A read fails because the node that had it, or was to get it, is dead."""
     nodes = [start_server(*FAST) for _ in range(3)]

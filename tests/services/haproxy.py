@@ -28,7 +28,8 @@ class Haproxy(process.Service):
         check()
         assert 1 <= len(nodes) <= NODES_MAX, nodes
         super().__init__()
-        self.port = process.free_port()
+        self.port = process.free_port()        # shares out requests
+        self.crowd_port = process.free_port()  # shares out connections
         self.socket = self.directory / "admin"
         self.nodes = [node if isinstance(node, str) else f"127.0.0.1:{node}" for node in nodes]
 
@@ -41,7 +42,8 @@ class Haproxy(process.Service):
         connections = CONNECTIONS_MAX if limit == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, (limit - 200) // 2)
         addresses = self.nodes + [NOBODY] * (NODES_MAX - len(self.nodes))
         variables = {f"DOORBUSTER_NODE{number}": address for number, address in enumerate(addresses, 1)}
-        return {**os.environ, **variables, "DOORBUSTER_PROXY_BIND": self.address, "DOORBUSTER_PROXY_LOG": "stdout",
+        return {**os.environ, **variables, "DOORBUSTER_PROXY_BIND": self.address,
+            "DOORBUSTER_PROXY_CROWD_BIND": f"127.0.0.1:{self.crowd_port}", "DOORBUSTER_PROXY_LOG": "stdout",
             "DOORBUSTER_PROXY_SOCKET": str(self.socket), "DOORBUSTER_PROXY_CONNECTIONS": str(connections),
             **({} if os.geteuid() == 0 else {"DOORBUSTER_PROXY_UNPRIVILEGED": "1"})}
 
