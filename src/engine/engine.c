@@ -51,13 +51,14 @@ static void average_in(atomic_int_fast64_t *average, int64_t value)
     atomic_store_explicit(average, now, memory_order_relaxed);
 }
 
-/* Those ahead one by one, then the flush; never less than the present batch has already taken, so that a disk
- * that hangs is noticed while it hangs. */
+/* Those ahead one by one, then the way to the store and the flush; never less than the present batch has
+ * already taken, so that a disk that hangs is noticed while it hangs. */
 int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahead)
 {
     int64_t command_ns = atomic_load_explicit(&engine->command_ns, memory_order_relaxed);
     int64_t expected = (int64_t)commands_ahead * command_ns;
-    expected += 2 * atomic_load_explicit(&engine->commit_ns, memory_order_relaxed);
+    expected += 2 * (atomic_load_explicit(&engine->load_ns, memory_order_relaxed) +
+                        atomic_load_explicit(&engine->commit_ns, memory_order_relaxed));
     int64_t began = atomic_load_explicit(&engine->batch_began_ns, memory_order_relaxed);
     int64_t already = began == 0 ? 0 : clock_mono_ns() - began;
     return expected > already ? expected : already;
@@ -327,6 +328,7 @@ static enum err decide_and_write(struct engine *engine, const struct call_list *
     int64_t began_ns = clock_mono_ns();
     world_begin(&engine->world);
     enum err status = load_all(engine, calls);
+    int64_t loaded_ns = clock_mono_ns();
     if (status == ERR_NONE)
         status = decide_all(engine, calls);
     int64_t decided_ns = clock_mono_ns();
@@ -335,7 +337,9 @@ static enum err decide_and_write(struct engine *engine, const struct call_list *
     if (status != ERR_NONE)
         return status;
     atomic_fetch_add_explicit(&engine->figures.commands_total, calls->count, memory_order_relaxed);
-    average_in(&engine->command_ns, (decided_ns - began_ns) / (int64_t)calls->count);
+    /* A load is one round trip however many it is for. */
+    average_in(&engine->load_ns, loaded_ns - began_ns);
+    average_in(&engine->command_ns, (decided_ns - loaded_ns) / (int64_t)calls->count);
     return ERR_NONE;
 }
 

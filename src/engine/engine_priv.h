@@ -72,6 +72,7 @@ struct engine {
     atomic_int_fast64_t views_fresh_until_ns;
     struct lookups *lookups;        /* questions to a shared store; NULL with an embedded one */
     atomic_int_fast64_t command_ns; /* moving averages behind the expected wait */
+    atomic_int_fast64_t load_ns;
     atomic_int_fast64_t commit_ns;
     atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */
     struct engine_figures figures;
