@@ -62,7 +62,7 @@ def test_killed_node_loses_nothing_and_holds_nothing(database, start_nodes):
         customers.finish()
         sold = check_books(database, customers, stock, where)
         for door in doors:
-            wire.wait_for(lambda: status(door, sku)["stock"] == stock - sold, f"{where}: {door.port} shows what is left",
+            wire.wait_for(lambda: status(door, sku)["stock"] == stock - sold, f"{where}: shown at {door.port}",
                 RECOVERY_SECONDS)
         pauses = [when - died for when, *_ in customers.told if when > died]
         assert min(pauses, default=0.0) <= 1.0, f"{where}: the others stood still for {min(pauses):.2f} s"
