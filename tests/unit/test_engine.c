@@ -444,6 +444,33 @@ static void an_idle_engine_takes_a_command_whatever_the_last_commit_took(void **
     (void)ask_await(&asks[1]);
 }
 
+/* As long as a database far away takes. */
+static void load_from_afar(void)
+{
+    int64_t until_ns = clock_mono_ns() + 50 * NS_PER_MS;
+    while (clock_mono_ns() < until_ns)
+        (void)sched_yield();
+}
+
+/* A load is counted once for each command, so that an engine far from its database refuses what it could take. */
+static void a_store_far_away_is_no_full_line(void **state)
+{
+    (void)state;
+    open_sale("W-1", 1000);
+    store.on_load = load_from_afar;
+    for (size_t i = 1; i <= DEPTH; i++) {
+        push(i, 1, "W-1");
+        assert_results(i, 1, RESULT_OK);
+    }
+    prepare(DEPTH + 1, DEPTH, "W-1", clock_mono_ns() + 300 * NS_PER_MS);
+    for (size_t i = DEPTH + 1; i <= 2 * DEPTH; i++)
+        assert_true(ask_push(&asks[i]));
+    engine_port_flush(client.port);
+    for (size_t i = DEPTH + 1; i <= 2 * DEPTH; i++)
+        (void)ask_await(&asks[i]);
+    store.on_load = NULL;
+}
+
 /* --- stopping --- */
 
 static void *run_stop(void *argument)
@@ -534,6 +561,7 @@ int main(void)
         WITH_ENGINE(a_hanging_store_is_noticed_at_the_door),
         WITH_ENGINE(a_deadline_that_passes_in_the_line_is_kept_too),
         WITH_ENGINE(an_idle_engine_takes_a_command_whatever_the_last_commit_took),
+        WITH_ENGINE(a_store_far_away_is_no_full_line),
         WITH_ENGINE(a_stop_answers_everything_accepted),
         WITH_ENGINE(a_stop_with_a_failing_store_still_answers),
         WITH_ENGINE(an_engine_that_never_started_is_destroyed),
