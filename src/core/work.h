@@ -7,7 +7,8 @@
  *
  * The fence: a claim moves due_ms to the end of a lease and raises the token; who finishes or postpones has
  * to name the token. So nobody does the work while the lease runs; the work of a dead node is due again by
- * itself; and a node that comes back too late changes nothing. What a worker does between claim and finish
+ * itself; and a node that comes back too late changes nothing. Who needs longer postpones the work to the end
+ * of another lease, and keeps its token. What a worker does between claim and finish
  * can therefore happen twice, when its node dies in between: its effect outside must be able to bear that (an
  * idempotency key, a read).
  *
@@ -51,7 +52,7 @@ struct work_item {
 struct work_order {
     enum work_kind kind;     /* CLAIM */
     size_t count_max;        /* CLAIM: room in items, at least 1 */
-    int64_t lease_ms;        /* CLAIM: above 0, longer than the worker needs at the most */
+    int64_t lease_ms;        /* CLAIM: above 0 */
     int64_t id;              /* FINISH, POSTPONE */
     int64_t token;           /* FINISH, POSTPONE: as it was claimed */
     int64_t due_ms;          /* POSTPONE: the time to come */

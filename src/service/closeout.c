@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A proof takes some seconds for a million purchases, so it is read on a thread of its own, one after the
+ * other: what the worker hands over waits in a short queue. At a stop the worker takes back what still waits.
+ */
 #include "service/closeout.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/ensure.h"
 #include "base/log.h"
 #include "core/sale.h"
 
 enum {
-    LEASE_MS = 120000, /* a reader's longest wait is 30 s, and it may be asked twice */
+    LEASE_MS = 5000,   /* with a poll and the proof itself, well within 10 s after its node has died */
     IN_FLIGHT_MAX = 4, /* one after the other; more would only wait here rather than in the store */
 };
 
 struct closeout {
-    struct store_reader *reader; /* the worker thread's */
+    struct store_reader *reader; /* the thread's */
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the three below */
+    pthread_cond_t changed;
+    struct worker_job *waiting[IN_FLIGHT_MAX]; /* in order */
+    size_t waiting_count;
+    bool is_closed;
     atomic_uint_fast64_t agree_total;
     atomic_uint_fast64_t differ_total;
 };
@@ -78,9 +90,56 @@ static enum worker_verdict prove(struct closeout *closeout, const struct work_it
     return WORKER_FINISHED; /* removed or made anew: there is nothing left to prove */
 }
 
+/* --- the thread --- */
+
+/* NULL: closed, and nothing waits. */
+static struct worker_job *take_first(struct closeout *closeout)
+{
+    struct worker_job *job = NULL;
+    pthread_mutex_lock(&closeout->lock);
+    while (closeout->waiting_count == 0 && !closeout->is_closed)
+        pthread_cond_wait(&closeout->changed, &closeout->lock);
+    if (closeout->waiting_count > 0) {
+        job = closeout->waiting[0];
+        closeout->waiting_count--;
+        for (size_t i = 0; i < closeout->waiting_count; i++)
+            closeout->waiting[i] = closeout->waiting[i + 1];
+    }
+    pthread_mutex_unlock(&closeout->lock);
+    return job;
+}
+
+static void *closeout_main(void *argument)
+{
+    struct closeout *closeout = argument;
+    struct worker_job *job;
+    while ((job = take_first(closeout)) != NULL)
+        worker_done(job, prove(closeout, &job->item));
+    return NULL;
+}
+
 static void run(struct worker_job *job, void *context)
 {
-    worker_done(job, prove(context, &job->item));
+    struct closeout *closeout = context;
+    pthread_mutex_lock(&closeout->lock);
+    ENSURE(closeout->waiting_count < IN_FLIGHT_MAX && !closeout->is_closed);
+    closeout->waiting[closeout->waiting_count++] = job;
+    pthread_mutex_unlock(&closeout->lock);
+    pthread_cond_signal(&closeout->changed);
+}
+
+/* Gives back what has not begun; the thread ends when it is done with what has. */
+static void stop(void *context)
+{
+    struct closeout *closeout = context;
+    pthread_mutex_lock(&closeout->lock);
+    size_t count = closeout->waiting_count;
+    closeout->waiting_count = 0;
+    closeout->is_closed = true;
+    pthread_mutex_unlock(&closeout->lock);
+    pthread_cond_signal(&closeout->changed);
+    for (size_t i = 0; i < count; i++) /* nobody adds to them any more */
+        worker_done(closeout->waiting[i], WORKER_NOT_BEGUN);
 }
 
 struct worker_handler closeout_handler(struct closeout *closeout)
@@ -89,7 +148,16 @@ struct worker_handler closeout_handler(struct closeout *closeout)
         .lease_ms = LEASE_MS,
         .in_flight_max = IN_FLIGHT_MAX,
         .run = run,
+        .stop = stop,
         .context = closeout};
+}
+
+static void free_memory(struct closeout *closeout)
+{
+    store_reader_close(closeout->reader);
+    pthread_cond_destroy(&closeout->changed);
+    pthread_mutex_destroy(&closeout->lock);
+    free(closeout);
 }
 
 enum err closeout_create(struct store *store, struct closeout **closeout_out, struct error *error)
@@ -102,14 +170,22 @@ enum err closeout_create(struct store *store, struct closeout **closeout_out, st
         free(closeout);
         return err;
     }
+    pthread_mutex_init(&closeout->lock, NULL);
+    pthread_cond_init(&closeout->changed, NULL);
+    if (pthread_create(&closeout->thread, NULL, closeout_main, closeout) != 0) {
+        free_memory(closeout);
+        return error_set(
+            error, ERR_MEMORY, "cannot start the close-out's thread; is the limit of processes reached?");
+    }
     *closeout_out = closeout;
     return ERR_NONE;
 }
 
 void closeout_destroy(struct closeout *closeout)
 {
-    store_reader_close(closeout->reader);
-    free(closeout);
+    stop(closeout);
+    pthread_join(closeout->thread, NULL);
+    free_memory(closeout);
 }
 
 void closeout_put_metrics(const struct closeout *closeout, struct strbuf *text)

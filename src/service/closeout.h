@@ -12,8 +12,10 @@
 
 struct closeout;
 
-/* Opens a reader of the store, which must outlive it. */
+/* Opens a reader of the store, which must outlive it, and starts its thread. */
 MUST_CHECK enum err closeout_create(struct store *store, struct closeout **closeout, struct error *error);
+
+/* After worker_stop, or when the worker was never started. */
 void closeout_destroy(struct closeout *closeout);
 
 /* Its handler for work of kind SALE_CLOSEOUT (core/sale.h). */

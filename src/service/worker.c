@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's thread sleeps until there is something to do: an answer of the engine, a verdict, or the time
- * of the next claim. Claims come every quarter to half a second, at random, so that nodes do not ask in step;
- * at once when something was finished, since more may wait. While the engine is not serving nothing is
- * claimed, and verdicts wait.
+ * of the next claim or renewal. The first claim comes at once; then one comes every quarter to half a second,
+ * at random, so that nodes do not ask in step, and at once when something was finished, since more may wait.
+ * While the engine is not serving nothing is claimed, and verdicts wait.
+ *
+ * A running job's lease is renewed when half of it is over, and again every tenth of it until that succeeds.
+ * Nothing more is claimed meanwhile: the job itself may be due, and would be done here twice. One call at a
+ * time: what a renewal that is under way will say is waited for before the verdict is told.
  *
  * A job's phase says who may touch it: everything is the worker thread's, but for phase and verdict of a
  * running job, which worker_done sets under the lock.
@@ -25,6 +29,7 @@ enum {
     POLL_MS_MIN = 250,
     POLL_MS_MAX = 500,
     ANSWER_DEADLINE_MS = 5000,
+    RENEWALS_PER_LEASE = 10, /* tries, when the engine cannot take them */
     RETRY_MS_FIRST = 1000,
     RETRY_MS_MAX = 5 * 60 * 1000,
 };
@@ -45,12 +50,17 @@ struct worker_job_state {
     struct desk *desk;
     enum phase phase;
     enum worker_verdict verdict;
-    bool is_given_back;    /* not begun: due again at once */
     bool is_unsure;        /* an earlier FINISH may have been written */
-    int64_t lease_half_ns; /* later than this it is not begun any more */
+    bool is_renewing;      /* the engine has the renewal */
+    bool is_lost;          /* somebody else has claimed it: the verdict does not count */
+    int64_t lease_half_ns; /* from then on it is not begun any more, and has to be renewed when it runs */
+    int64_t renew_at_ns;   /* when to try that, or to try again */
+    int64_t renewed_ns;    /* when the present renewal was sent: the lease counts from then at the earliest */
     int64_t tell_at_ns;
     struct engine_call call;
     struct work_order order;
+    struct engine_call renewal;
+    struct work_order renewal_order;
 };
 
 /* All of one kind. */
@@ -175,18 +185,22 @@ static void tell_later(struct worker_job_state *state)
     set_phase(state, is_last ? PHASE_FREE : PHASE_DONE);
 }
 
+static void count_lost(struct worker_job_state *state)
+{
+    const struct work_item *item = &state->job.item;
+    count(&state->desk->lost_total, 1);
+    log_warn("worker", "%.*s %lld (%.*s) was claimed by somebody else before it was finished here",
+        SLICE_ARGS(work_kind_name(item->kind)), (long long)item->id, (int)item->subject_len, item->subject);
+}
+
 static void count_told(struct worker_job_state *state, enum result result)
 {
     struct desk *desk = state->desk;
     bool is_finish = state->call.command.kind == COMMAND_WORK_FINISH;
-    if (result == RESULT_OK || (is_finish && state->is_unsure)) {
+    if (result == RESULT_OK || (is_finish && state->is_unsure))
         count(is_finish ? &desk->finished_total : &desk->postponed_total, 1);
-        return;
-    }
-    const struct work_item *item = &state->job.item;
-    count(&desk->lost_total, 1);
-    log_warn("worker", "%.*s %lld (%.*s) was claimed by somebody else before it was finished here",
-        SLICE_ARGS(work_kind_name(item->kind)), (long long)item->id, (int)item->subject_len, item->subject);
+    else
+        count_lost(state);
 }
 
 static void on_told(struct engine_call *call)
@@ -200,16 +214,16 @@ static void on_told(struct engine_call *call)
     }
     count_told(state, result);
     set_phase(state, PHASE_FREE);
-    if (!state->is_given_back)
+    if (state->verdict != WORKER_NOT_BEGUN)
         state->desk->claim_at_ns = 0; /* there may be more */
 }
 
 static void tell(struct worker_job_state *state)
 {
     struct worker *worker = state->desk->worker;
-    bool is_finish = !state->is_given_back && state->verdict == WORKER_FINISHED;
+    bool is_finish = state->verdict == WORKER_FINISHED;
     const struct work_item *item = &state->job.item;
-    int64_t delay_ms = state->is_given_back ? 0 : retry_delay_ms(item->token);
+    int64_t delay_ms = state->verdict == WORKER_NOT_BEGUN ? 0 : retry_delay_ms(item->token);
     state->order = (struct work_order){.kind = item->kind,
         .id = item->id,
         .token = item->token,
@@ -221,7 +235,68 @@ static void tell(struct worker_job_state *state)
         tell_later(state);
 }
 
+/* --- renewing the lease of what runs --- */
+
+static int64_t lease_half_ns(const struct desk *desk, int64_t from_ns)
+{
+    return from_ns + desk->handler.lease_ms * NS_PER_MS / 2;
+}
+
+static void renew_again(struct worker_job_state *state)
+{
+    state->renew_at_ns = clock_mono_ns() + state->desk->handler.lease_ms * NS_PER_MS / RENEWALS_PER_LEASE;
+}
+
+/* After an unknown outcome it is renewed once more, which does no harm. */
+static void on_renewed(struct engine_call *call)
+{
+    struct worker_job_state *state = CONTAINER_OF(call, struct worker_job_state, renewal);
+    enum result result = call->command.outcome.result;
+    state->is_renewing = false;
+    if (result == RESULT_OK) {
+        state->lease_half_ns = state->renew_at_ns = lease_half_ns(state->desk, state->renewed_ns);
+    } else if (result == RESULT_WORK_NOT_YOURS) {
+        state->is_lost = true;
+        count_lost(state);
+    } else {
+        renew_again(state);
+    }
+}
+
+static bool holds_lease(struct worker_job_state *state)
+{
+    return phase_of(state) == PHASE_RUNNING && !state->is_lost;
+}
+
+static void renew(struct worker_job_state *state)
+{
+    struct desk *desk = state->desk;
+    const struct work_item *item = &state->job.item;
+    int64_t now_ns = clock_mono_ns();
+    if (!holds_lease(state) || state->is_renewing || now_ns < state->renew_at_ns)
+        return;
+    state->renewed_ns = now_ns;
+    state->renewal_order = (struct work_order){.kind = item->kind,
+        .id = item->id,
+        .token = item->token,
+        .due_ms = engine_now_ms(desk->worker->engine) + desk->handler.lease_ms};
+    prepare_call(&state->renewal, COMMAND_WORK_POSTPONE, &state->renewal_order, on_renewed);
+    state->is_renewing = engine_port_push(desk->worker->port, &state->renewal);
+    if (!state->is_renewing)
+        renew_again(state);
+}
+
 /* --- claiming --- */
+
+/* Is the lease of a running job perhaps over? */
+static bool has_lease_in_doubt(struct desk *desk, int64_t now_ns)
+{
+    for (size_t i = 0; i < desk->handler.in_flight_max; i++) {
+        if (holds_lease(&desk->jobs[i]) && now_ns >= desk->jobs[i].lease_half_ns)
+            return true;
+    }
+    return false;
+}
 
 static void take_item(struct desk *desk, const struct work_item *item)
 {
@@ -233,7 +308,8 @@ static void take_item(struct desk *desk, const struct work_item *item)
         .job = {.item = *item, .state = state},
         .desk = desk,
         .phase = PHASE_CLAIMED,
-        .lease_half_ns = desk->claimed_ns + desk->handler.lease_ms / 2 * NS_PER_MS,
+        .lease_half_ns = lease_half_ns(desk, desk->claimed_ns),
+        .renew_at_ns = lease_half_ns(desk, desk->claimed_ns),
     };
 }
 
@@ -266,7 +342,7 @@ static void claim(struct desk *desk)
     if (desk->is_claiming || free_count == 0 || now_ns < desk->claim_at_ns)
         return;
     desk->claim_at_ns = poll_time_ns();
-    if (engine_state(worker->engine) != ENGINE_SERVING)
+    if (engine_state(worker->engine) != ENGINE_SERVING || has_lease_in_doubt(desk, now_ns))
         return;
     desk->claimed_ns = now_ns;
     desk->order = (struct work_order){.kind = desk->handler.kind,
@@ -282,13 +358,24 @@ static void claim(struct desk *desk)
 static void begin(struct worker_job_state *state, bool is_last_turn)
 {
     struct desk *desk = state->desk;
-    if (is_last_turn || clock_mono_ns() > state->lease_half_ns) {
-        state->is_given_back = true;
+    if (is_last_turn || clock_mono_ns() >= state->lease_half_ns) {
+        state->verdict = WORKER_NOT_BEGUN;
         set_phase(state, PHASE_DONE);
         return;
     }
     set_phase(state, PHASE_RUNNING);
     desk->handler.run(&state->job, desk->handler.context);
+}
+
+/* What is done, unless the engine still has its renewal. */
+static void settle(struct worker_job_state *state, bool is_last_turn)
+{
+    if (phase_of(state) != PHASE_DONE || state->is_renewing)
+        return;
+    if (state->is_lost)
+        set_phase(state, PHASE_FREE);
+    else if (is_last_turn || clock_mono_ns() >= state->tell_at_ns)
+        tell(state);
 }
 
 static void serve_desk(struct desk *desk, bool is_last_turn)
@@ -297,11 +384,20 @@ static void serve_desk(struct desk *desk, bool is_last_turn)
         struct worker_job_state *state = &desk->jobs[i];
         if (phase_of(state) == PHASE_CLAIMED)
             begin(state, is_last_turn);
-        if (phase_of(state) == PHASE_DONE && (is_last_turn || clock_mono_ns() >= state->tell_at_ns))
-            tell(state);
+        renew(state);
+        settle(state, is_last_turn);
     }
     if (!is_last_turn)
         claim(desk);
+}
+
+static int64_t job_wake_at_ns(struct worker_job_state *state)
+{
+    if (state->is_renewing)
+        return INT64_MAX;
+    enum phase phase = phase_of(state);
+    bool waits = phase == PHASE_RUNNING && !state->is_lost;
+    return waits ? state->renew_at_ns : phase == PHASE_DONE ? state->tell_at_ns : INT64_MAX;
 }
 
 /* When this desk has something to do though nothing happens. */
@@ -309,8 +405,8 @@ static int64_t desk_wake_at_ns(struct desk *desk)
 {
     int64_t wake_ns = desk->is_claiming || count_free(desk) == 0 ? INT64_MAX : desk->claim_at_ns;
     for (size_t i = 0; i < desk->handler.in_flight_max; i++) {
-        if (phase_of(&desk->jobs[i]) == PHASE_DONE && desk->jobs[i].tell_at_ns < wake_ns)
-            wake_ns = desk->jobs[i].tell_at_ns;
+        int64_t job_ns = job_wake_at_ns(&desk->jobs[i]);
+        wake_ns = job_ns < wake_ns ? job_ns : wake_ns;
     }
     return wake_ns;
 }
@@ -340,13 +436,25 @@ static bool has_anything(struct worker *worker)
     return false;
 }
 
+static void stop_handlers(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->desk_count; i++) {
+        const struct worker_handler *handler = &worker->desks[i].handler;
+        if (handler->stop != NULL)
+            handler->stop(handler->context);
+    }
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
     bool is_last_turn = false;
     while (!is_last_turn || has_anything(worker)) {
         wait_for_something(worker);
-        is_last_turn = is_stopping(worker);
+        if (!is_last_turn && is_stopping(worker)) {
+            is_last_turn = true;
+            stop_handlers(worker);
+        }
         engine_port_receive(worker->port);
         for (size_t i = 0; i < worker->desk_count; i++)
             serve_desk(&worker->desks[i], is_last_turn);

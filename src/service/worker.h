@@ -5,9 +5,13 @@
  * finishes it, or makes it due again when the handler has failed. Every node runs one; which of them gets a
  * piece of work is decided by the line of whoever claims it first.
  *
- * Nothing extends a lease: a handler has to be done, with all its time-outs, well within it. What could not
- * be finished because this process died, or lost its store, is due again when the lease has run out, here or
- * elsewhere.
+ * Leases are short, and a handler may take as long as it needs: while a job runs, the worker renews its lease
+ * each time half of it is over. So a lease bounds how long work waits when its node has died, hangs as a
+ * whole or has lost its store; then it is due again, here or elsewhere. A renewal that finds the work
+ * claimed by somebody else marks the job as lost: its verdict will not count. A handler that never comes back
+ * keeps its work for ever, so whatever it waits for has to have a time-out.
+ *
+ * The worker's thread renews, so it must not be blocked: a handler that has to wait does it elsewhere.
  */
 #ifndef DOORBUSTER_SERVICE_WORKER_H
 #define DOORBUSTER_SERVICE_WORKER_H
@@ -25,20 +29,26 @@ struct worker_job {
 };
 
 enum worker_verdict {
-    WORKER_FINISHED, /* done, or there was nothing to do: it goes away */
+    WORKER_FINISHED,  /* done, or there was nothing to do: it goes away */
+    WORKER_NOT_BEGUN, /* given back at a stop: due again at once */
     WORKER_FAILED, /* to be tried again later: after 1 s, 2 s, 4 s ... 5 minutes, and up to half as much again
                     */
 };
 
 struct worker_handler {
     enum work_kind kind;
-    int64_t lease_ms;
+    int64_t lease_ms;     /* what a dead node has claimed is due again after that */
     size_t in_flight_max; /* at least 1: so many jobs at a time */
     /*
      * On the worker's thread: begins the job, and sees to it that worker_done is called once, now or later.
-     * What blocks here delays other kinds, so it must not take more than a second or two.
+     * Must not block.
      */
     void (*run)(struct worker_job *job, void *context);
+    /*
+     * On the worker's thread, once, when the worker stops: run is not called any more. Sees to it that what
+     * has not begun is given back, and does not wait for what has. NULL: nothing ever waits to begin.
+     */
+    void (*stop)(void *context);
     void *context;
 };
 

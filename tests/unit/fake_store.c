@@ -77,6 +77,10 @@ static void keep_purchase(struct fake_store *store, const struct change *change)
 static enum err write_changes(struct fake_store *store, const struct world *world, struct error *error)
 {
     bool is_due = store->commit_fault != ERR_NONE && store->commit_fault_count != 0;
+    if (store->fails != NULL && store->fails(world)) {
+        store->commits_failed++;
+        return error_set(error, ERR_FULL, "commit fails as ordered");
+    }
     if (is_due && store->commit_fault_skip > 0) {
         store->commit_fault_skip--;
     } else if (is_due) {
@@ -196,6 +200,13 @@ void fake_store_await_probes(struct fake_store *store, int count)
     pthread_mutex_lock(&store->lock);
     while (store->probes < count)
         wait_changed(store, &limit, "the store was not probed");
+    pthread_mutex_unlock(&store->lock);
+}
+
+void fake_store_fail_which(struct fake_store *store, bool (*fails)(const struct world *world))
+{
+    pthread_mutex_lock(&store->lock);
+    store->fails = fails;
     pthread_mutex_unlock(&store->lock);
 }
 

@@ -24,10 +24,11 @@ struct fake_store {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* orders */
-    bool is_held;           /* commits wait */
-    enum err commit_fault;  /* what the next commits say; ERR_NONE: they succeed */
-    int commit_fault_skip;  /* so many succeed before */
-    int commit_fault_count; /* how many of them; -1: all */
+    bool is_held;                             /* commits wait */
+    enum err commit_fault;                    /* what the next commits say; ERR_NONE: they succeed */
+    int commit_fault_skip;                    /* so many succeed before */
+    int commit_fault_count;                   /* how many of them; -1: all */
+    bool (*fails)(const struct world *world); /* which commits fail besides, with ERR_FULL; may be NULL */
     enum err probe_fault;
     enum err load_fault;
     int64_t commit_ns;       /* how long a commit takes at least */
@@ -63,6 +64,9 @@ void fake_store_fail_commits(struct fake_store *store, enum err fault, int count
 
 /* As above, but after `skip` that succeed; one that is held now counts. */
 void fake_store_fail_commits_after(struct fake_store *store, int skip, enum err fault, int count);
+
+/* Commits for which `fails` says so, on the engine's thread, fail too. NULL: none. */
+void fake_store_fail_which(struct fake_store *store, bool (*fails)(const struct world *world));
 void fake_store_set_probe(struct fake_store *store, enum err fault);
 void fake_store_set_load(struct fake_store *store, enum err fault);
 

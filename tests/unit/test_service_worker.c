@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker on a real engine: each piece of work is done once, whoever of several does it; one that hangs
- * loses it when its lease has run out and cannot finish it any more; what failed comes again; a store that
- * fails in between changes nothing of that.
+ * The worker on a real engine: each piece of work is done once, whoever of several does it, and however long
+ * it takes; one that cannot renew its lease loses it and cannot finish it any more; what failed comes again;
+ * a store that fails in between changes nothing of that.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "core/world_work.h"
 #include "engine_client.h"
 #include "service/worker.h"
 #include "world_kit.h"
@@ -26,6 +27,8 @@ struct hand {
     struct worker *worker;
     atomic_bool hangs;    /* keeps the job */
     atomic_int fail_left; /* so many fail */
+    bool gives_back;      /* at a stop, what it keeps */
+    atomic_bool is_stopped;
     void (*before_done)(void);
     _Atomic(struct worker_job *) held;
     atomic_int run_count;
@@ -59,6 +62,14 @@ static void run(struct worker_job *job, void *context)
     worker_done(job, fails ? WORKER_FAILED : WORKER_FINISHED);
 }
 
+static void stop(void *context)
+{
+    struct hand *hand = context;
+    atomic_store(&hand->is_stopped, true);
+    if (hand->gives_back)
+        worker_done(atomic_load(&hand->held), WORKER_NOT_BEGUN);
+}
+
 static void make_house(int64_t lease_ms, size_t in_flight_max)
 {
     const struct engine_config config = {
@@ -73,6 +84,7 @@ static void make_house(int64_t lease_ms, size_t in_flight_max)
             .lease_ms = lease_ms,
             .in_flight_max = in_flight_max,
             .run = run,
+            .stop = stop,
             .context = &hands[i]};
         assert_int_equal(worker_create(engine, &handler, 1, &hands[i].worker, &error), ERR_NONE);
     }
@@ -158,22 +170,92 @@ static void each_thing_is_done_once(void **state)
     end_house();
 }
 
-/* The work of a node that hangs is never done; or what that node says at last counts. */
-static void who_hangs_loses_the_work(void **state)
+static uint64_t commands_decided(void)
 {
+    struct engine_stats stats;
+    engine_stats(engine, &stats);
+    return stats.commands_total;
+}
+
+/* Work that takes longer than a lease is begun a second time. */
+static void what_takes_long_is_done_once(void **state)
+{
+    enum { LEASE_MS = 1000, LEASES = 3, QUESTIONS = 10 };
     (void)state;
-    make_house(300, 1);
+    make_house(LEASE_MS, 1);
     atomic_store(&hands[0].hangs, true);
     start(&hands[0]);
     sell_out("A");
-    AWAIT(atomic_load(&hands[0].run_count) > 0);
+    AWAIT(atomic_load(&hands[0].held) != NULL);
+    int64_t until_ns = clock_mono_ns() + LEASES * LEASE_MS * (int64_t)1000000;
+    uint64_t asked = commands_decided();
     start(&hands[1]);
-    AWAIT(figure(&hands[1], "finished") == 1);
-    assert_true(hands[1].tokens[0] > hands[0].tokens[0]);
+    /* The time is what is tested. The renewals, and what the other asks for in vain. */
+    AWAIT(clock_mono_ns() > until_ns && commands_decided() >= asked + QUESTIONS);
     worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    AWAIT(figure(&hands[0], "finished") == 1);
+    assert_int_equal(figure(&hands[0], "claimed"), 1);
+    assert_int_equal(figure(&hands[0], "lost"), 0);
+    assert_int_equal(figure(&hands[1], "claimed"), 0);
+    end_house();
+}
+
+/* Work was claimed before and is made due at another time: what a renewal does. */
+static bool renews(const struct world *world)
+{
+    for (size_t i = 0; i < world->change_count; i++) {
+        const struct change *change = &world->changes[i];
+        if (change->kind == CHANGE_WORK_UPDATED &&
+            change->work.work->values.token == change->work.before.token)
+            return true;
+    }
+    return false;
+}
+
+/* Who cannot renew keeps the work for ever; or what it says at last counts. */
+static void who_cannot_renew_loses_the_work(void **state)
+{
+    (void)state;
+    make_house(600, 1);
+    for (int i = 0; i < WORKERS; i++)
+        atomic_store(&hands[i].hangs, true);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(atomic_load(&hands[0].held) != NULL);
+    fake_store_fail_which(&store, renews);
+    start(&hands[1]);
+    AWAIT(atomic_load(&hands[1].held) != NULL);
+    fake_store_fail_which(&store, NULL);
+    assert_true(hands[1].tokens[0] > hands[0].tokens[0]);
     AWAIT(figure(&hands[0], "lost") == 1);
+    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    worker_stop(hands[0].worker);
     assert_int_equal(figure(&hands[0], "finished"), 0);
+    assert_int_equal(figure(&hands[0], "lost"), 1);
+    worker_done(atomic_load(&hands[1].held), WORKER_FINISHED);
+    AWAIT(figure(&hands[1], "finished") == 1);
     assert_int_equal(figure(&hands[1], "lost"), 0);
+    assert_true(fake_store_read(&store, &store.commits_failed) >= 1);
+    end_house();
+}
+
+/* A store that fails for a while takes the work away though nobody else wants it. */
+static void a_renewal_is_tried_again(void **state)
+{
+    (void)state;
+    make_house(300, 3);
+    atomic_store(&hands[0].hangs, true);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(atomic_load(&hands[0].held) != NULL);
+    fake_store_fail_commits(&store, ERR_FULL, 2);
+    AWAIT(fake_store_read(&store, &store.commits_failed) == 2);
+    int done = fake_store_read(&store, &store.commits_done);
+    AWAIT(fake_store_read(&store, &store.commits_done) > done);
+    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    AWAIT(figure(&hands[0], "finished") == 1);
+    assert_int_equal(figure(&hands[0], "claimed"), 1);
+    assert_int_equal(figure(&hands[0], "lost"), 0);
     end_house();
 }
 
@@ -215,7 +297,8 @@ static void a_store_that_fails_is_waited_for(void **state)
 static void what_cannot_be_done_in_time_is_given_back(void **state)
 {
     (void)state;
-    make_house(1, 3);
+    make_house(20, 3);
+    store.commit_ns = 30 * 1000000; /* so a claim takes longer than the lease */
     start(&hands[0]);
     sell_out("A");
     AWAIT(figure(&hands[0], "postponed") + figure(&hands[0], "lost") > 0);
@@ -223,27 +306,50 @@ static void what_cannot_be_done_in_time_is_given_back(void **state)
     end_house();
 }
 
-/* A shutdown forgets a job that runs: the verdict that comes meanwhile still counts. */
-static void *finish_soon(void *argument)
+static void *stop_first(void *unused)
 {
-    struct worker_job *job = argument;
-    worker_done(job, WORKER_FINISHED);
+    (void)unused;
+    worker_stop(hands[0].worker);
     return NULL;
 }
 
+/* A shutdown forgets a job that runs, or lets its lease run out. */
 static void a_shutdown_waits_for_what_runs(void **state)
 {
+    enum { LEASE_MS = 500, LEASES = 2 };
     pthread_t thread;
     (void)state;
-    make_house(HOUR_MS, 3);
+    make_house(LEASE_MS, 1);
     atomic_store(&hands[0].hangs, true);
     start(&hands[0]);
     sell_out("A");
     AWAIT(atomic_load(&hands[0].held) != NULL);
-    assert_int_equal(pthread_create(&thread, NULL, finish_soon, atomic_load(&hands[0].held)), 0);
-    worker_stop(hands[0].worker);
+    start(&hands[1]);
+    assert_int_equal(pthread_create(&thread, NULL, stop_first, NULL), 0);
+    AWAIT(atomic_load(&hands[0].is_stopped));
+    int64_t until_ns = clock_mono_ns() + LEASES * LEASE_MS * (int64_t)1000000;
+    AWAIT(clock_mono_ns() > until_ns); /* the time is what is tested */
+    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(figure(&hands[0], "finished"), 1);
+    assert_int_equal(figure(&hands[1], "claimed"), 0);
+    end_house();
+}
+
+/* What waits in a handler when the process ends is done only when its lease has run out. */
+static void a_shutdown_gives_back_what_waits(void **state)
+{
+    (void)state;
+    make_house(HOUR_MS, 1);
+    atomic_store(&hands[0].hangs, true);
+    hands[0].gives_back = true;
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(atomic_load(&hands[0].held) != NULL);
+    worker_stop(hands[0].worker);
+    assert_int_equal(figure(&hands[0], "postponed"), 1);
+    start(&hands[1]);
+    AWAIT(figure(&hands[1], "finished") == 1);
     end_house();
 }
 
@@ -251,11 +357,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_thing_is_done_once),
-        cmocka_unit_test(who_hangs_loses_the_work),
+        cmocka_unit_test(what_takes_long_is_done_once),
+        cmocka_unit_test(who_cannot_renew_loses_the_work),
+        cmocka_unit_test(a_renewal_is_tried_again),
         cmocka_unit_test(what_failed_comes_again),
         cmocka_unit_test(a_store_that_fails_is_waited_for),
         cmocka_unit_test(what_cannot_be_done_in_time_is_given_back),
         cmocka_unit_test(a_shutdown_waits_for_what_runs),
+        cmocka_unit_test(a_shutdown_gives_back_what_waits),
     };
     log_init(LOG_ERROR + 1, LOG_JSON);
     return cmocka_run_group_tests_name("service worker", tests, NULL, NULL);
