@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The close-out of sales: after its end every sale is counted from its rows by one node, once, and the log and the
-metrics say what came of it; also when the process that should have done it has died.
+metrics say what came of it; also when the process that should have done it has died: another one has done it within
+ten seconds.
 """
+import contextlib
+import re
+import time
+
+import pytest
+
+from nodes import NodeDatabase, postgres, start_nodes  # noqa: F401 (fixtures)
 from services import wait_for
-from shop import new_sku
+from shop import Shop, new_sku, new_user, now_ms
 
 PROVEN = "doorbuster_sales_proven_total"
+TAKEN_OVER_SECONDS = 10.0
+LEASE_SECONDS = 5.0
+IN_FLIGHT_MAX = 4  # of the close-out
+MANY = 100
 
 
 def metric(shop, name, **labels):
@@ -75,23 +87,23 @@ def test_sale_made_anew_is_not_alarming(start_server, shop_of):
 
 
 def test_closeout_after_a_crash(start_server, shop_of):
-    """kill -9 right after the last unit: nobody proves the sale after the restart."""
+    """kill -9 right after the last unit: nobody proves the sale after the restart, or only when an operator helps."""
     server = start_server("--purchase-interval", "0")
     shop = shop_of(server)
     sku = shop.sale(stock=2, sku=new_sku("PROOF"))
     shop.buy_well(sku)
     shop.buy_well(sku)
     server.kill9()
+    killed = time.monotonic()
     server.store.frozen(server.store.directory / "frozen")
     left = work_left(server.store)
     if left == []:  # the worker was quicker than the signal
         wait_closeout(server, sku)
         return
     assert [(kind, subject) for kind, subject, _ in left] == [("sale-closeout", sku)]
-    # A lease of the dead process would have to run out first; as if it had.
-    server.store.spoil("UPDATE work SET due_at = created_at")
     again = start_server("--purchase-interval", "0", on=server.store)
     assert "2 of 2 units sold to 2 buyers" in wait_closeout(again, sku)["message"]
+    assert time.monotonic() - killed < TAKEN_OVER_SECONDS
     wait_for(lambda: work_left(server.store) == [], "the work is finished")
     assert metric(shop_of(again), PROVEN, verdict="agree") == 1
 
@@ -113,3 +125,151 @@ def test_rows_that_were_changed_are_called_wrong(start_server, shop_of):
     assert entry["message"].endswith("1 of 2 units sold to 1 buyers, 0 left, rows and stock differ; "
         "run doorbuster verify")
     assert metric(shop_of(again), PROVEN, verdict="differ") == 1
+
+
+# --- several nodes ---
+
+@pytest.fixture
+def database(postgres, tmp_path):
+    database = NodeDatabase(postgres, tmp_path)
+    database.rows(GATE)
+    return database
+
+
+def sales_that_end(node, count, seconds):
+    """So many sales of two units, of which one is sold to somebody, that end by the clock at the same time."""
+    shop = Shop(node)
+    end = now_ms() + int(seconds * 1000)
+    try:
+        skus = []
+        for _ in range(count):
+            skus.append(new_sku("LATE"))
+            body = {**shop.body(skus[-1], 2), "endTime": shop.body("X", end=end - now_ms())["endTime"]}
+            assert shop.create(body).status == 201
+        for sku in skus:
+            shop.wait_state(sku, "ACTIVE")
+            shop.buy_well(sku, new_user())
+        return skus
+    finally:
+        shop.close()
+
+
+GATE = """
+CREATE TABLE gate (is_closed boolean);
+CREATE FUNCTION pass_gate() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    WHILE EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN true; END $$;
+CREATE POLICY gate ON purchase_log USING (pass_gate()) WITH CHECK (true);
+ALTER TABLE purchase_log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+"""
+
+
+@contextlib.contextmanager
+def no_reading(database):
+    """While it lasts whoever comes to a purchase waits there: so a close-out that has begun does not end."""
+    database.rows("INSERT INTO gate VALUES (true)")
+    try:
+        yield
+    finally:
+        database.rows("DELETE FROM gate")
+
+
+def claims(database):
+    """{SKU: (token, end of the lease in seconds)} of the work that somebody has claimed."""
+    return {sku: (token, float(due)) for sku, token, due in database.rows(
+        "SELECT subject, token, extract(epoch FROM due_at) FROM work WHERE token > 0")}
+
+
+def proofs(node):
+    """The SKUs that it has proven, in order."""
+    lines = [re.match(r"sale (\S+) ended TIME_EXPIRED: 1 of 2 units sold to 1 buyers, 1 left, rows and stock agree$",
+        entry["message"]) for entry in node.logs() if entry["message"].startswith("sale ")]
+    assert all(lines), node.logs()
+    return [line[1] for line in lines]
+
+
+def wait_done(database, died):
+    """Until there is no work left; seconds since then."""
+    wait_for(lambda: database.rows("SELECT count(*) FROM work") == [(0,)], "no work is left", 3 * TAKEN_OVER_SECONDS)
+    return time.monotonic() - died
+
+
+def work_figure(node, name):
+    shop = Shop(node)
+    try:
+        return metric(shop, f"doorbuster_work_{name}_total", kind="sale-closeout")
+    finally:
+        shop.close()
+
+
+@pytest.mark.needs("postgres")
+def test_node_that_lives_keeps_its_work(database, start_nodes):
+    """A proof that takes longer than a lease is begun by a second node, or does not count in the end."""
+    slow, = start_nodes(database)
+    sku, = sales_that_end(slow, 1, 1.5)
+    with no_reading(database):
+        wait_for(lambda: claims(database), "the work is claimed", 20)
+        _, first = claims(database)[sku]
+        other, = start_nodes(database)
+        wait_for(lambda: claims(database)[sku][1] > first + 1.5 * LEASE_SECONDS, "its lease is renewed", 30)
+        assert claims(database)[sku][0] == 1, "a second node has claimed it"
+    wait_done(database, time.monotonic())
+    wait_for(lambda: work_figure(slow, "finished") == 1, "it is counted")
+    assert (proofs(slow), proofs(other)) == ([sku], [])
+    assert [work_figure(slow, name) for name in ("claimed", "lost", "postponed")] == [1, 0, 0]
+    assert work_figure(other, "claimed") == 0
+
+
+@pytest.mark.needs("postgres")
+def test_work_of_a_killed_node_is_taken_over(database, start_nodes):
+    """kill -9 of the node that counts: nobody else does it, or only after a long time, or it is done twice."""
+    victim, = start_nodes(database)
+    skus = sales_that_end(victim, 3, 2)
+    with no_reading(database):
+        wait_for(lambda: len(claims(database)) == len(skus), "all work is claimed", 20)
+        other, = start_nodes(database)
+        assert {token for token, _ in claims(database).values()} == {1}
+        victim.kill9()
+        died = time.monotonic()
+    seconds = wait_done(database, died)
+    print(f"the work of the killed node was done {seconds:.2f} s after its death")
+    assert seconds < TAKEN_OVER_SECONDS
+    assert proofs(victim) == []
+    assert sorted(proofs(other)) == sorted(skus)
+    wait_for(lambda: work_figure(other, "finished") == len(skus), "they are counted")
+
+
+@pytest.mark.needs("postgres")
+def test_node_killed_amid_many(database, start_nodes):
+    """A hundred sales end at once and a node dies over them: one of them is not proven, or late, or by two that live."""
+    victim, other = start_nodes(database, 2)
+    skus = sales_that_end(victim, MANY, 6)
+    wait_for(lambda: len(proofs(victim)) >= MANY // 10, "the victim has begun", 30)
+    with no_reading(database):
+        wait_for(lambda: len(claims(database)) == 2 * IN_FLIGHT_MAX, "both hold what they have claimed")
+        victim.kill9()
+        died = time.monotonic()
+    seconds = wait_done(database, died)
+    print(f"{len(proofs(victim))} proven by the killed node, {len(proofs(other))} by the other; "
+        f"all {seconds:.2f} s after the death")
+    assert seconds < TAKEN_OVER_SECONDS
+    assert sorted({*proofs(victim), *proofs(other)}) == sorted(skus)
+    assert len(set(proofs(victim))) == len(proofs(victim)) and len(set(proofs(other))) == len(proofs(other))
+    # What the dead node had counted without living to say so is counted again.
+    assert {*proofs(victim)} & {*proofs(other)} <= {*proofs(victim)[-IN_FLIGHT_MAX:]}
+
+
+@pytest.mark.needs("postgres")
+def test_stopped_node_gives_back_what_waits(database, start_nodes):
+    """SIGTERM of a node that counts: what it has begun is lost, or what waits there waits for a lease."""
+    first, = start_nodes(database)
+    skus = sales_that_end(first, 3, 2)
+    with no_reading(database):
+        wait_for(lambda: len(claims(database)) == len(skus), "all work is claimed", 20)
+        other, = start_nodes(database)
+        first.signal()
+        wait_for(lambda: len([1 for token, _ in claims(database).values() if token > 1]) == len(skus) - 1,
+            "the other has what had not begun")
+    assert first.wait_exit() == 0
+    wait_done(database, time.monotonic())
+    assert len(proofs(first)) == 1
+    assert sorted(proofs(first) + proofs(other)) == sorted(skus)
