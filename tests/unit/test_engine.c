@@ -452,12 +452,19 @@ static void load_from_afar(void)
         (void)sched_yield();
 }
 
+static void set_on_load(void (*on_load)(void))
+{
+    pthread_mutex_lock(&store.lock);
+    store.on_load = on_load;
+    pthread_mutex_unlock(&store.lock);
+}
+
 /* A load is counted once for each command, so that an engine far from its database refuses what it could take. */
 static void a_store_far_away_is_no_full_line(void **state)
 {
     (void)state;
     open_sale("W-1", 1000);
-    store.on_load = load_from_afar;
+    set_on_load(load_from_afar);
     for (size_t i = 1; i <= DEPTH; i++) {
         push(i, 1, "W-1");
         assert_results(i, 1, RESULT_OK);
@@ -468,7 +475,7 @@ static void a_store_far_away_is_no_full_line(void **state)
     engine_port_flush(client.port);
     for (size_t i = DEPTH + 1; i <= 2 * DEPTH; i++)
         (void)ask_await(&asks[i]);
-    store.on_load = NULL;
+    set_on_load(NULL);
 }
 
 /* --- stopping --- */
