@@ -5,8 +5,12 @@
  * with a store and a world of its own. Every answer has to be the same; at the end the rows are. Some batches
  * are taken back on both, and both are opened again now and then.
  *
- * Two things differ by design: numbers of purchases come from blocks, so they are compared through a table of
- * pairs; and only the embedded store bounds the number of keys that it keeps, so the bound is out of reach.
+ * Some of the commands claim work for later, and finish or postpone what was claimed, in time or too late.
+ *
+ * Two things differ by design: numbers of purchases and of work come from blocks, so they are compared
+ * through tables of pairs, and work that is due at the same time comes in any order, so a claim takes all
+ * there is; and only the embedded store bounds the number of keys that it keeps, so the bound is out of
+ * reach.
  *
  *     test_store_differential [SEED [COMMANDS]]
  *
@@ -37,6 +41,10 @@ enum {
     SKUS_MAX = 6,
     USERS_MAX = 12,
     KEYS = 5,
+    WORK_PERCENT = 12,
+    CLAIMS_KEPT = 16,
+    WORK_DUE_MAX = 500, /* more than a run leaves undone, or the claim is told apart */
+    LEASE_MS_MAX = 300,
     TEXT_MAX = 64 * 1024 * 1024,
 };
 
@@ -49,6 +57,13 @@ struct node {
     struct store *store;
     struct world world;
     int64_t number_last;
+};
+
+/* A piece of work as it was claimed in both. */
+struct claimed {
+    int64_t our_id;
+    int64_t their_id;
+    int64_t token;
 };
 
 /* One run. */
@@ -67,7 +82,13 @@ struct run {
     int64_t numbers_size;
     struct random_command ours[BATCH_MAX];
     struct random_command theirs[BATCH_MAX];
-    int64_t counts[100]; /* answers, by result */
+    struct work_order our_orders[BATCH_MAX];
+    struct work_order their_orders[BATCH_MAX];
+    struct work_item our_items[WORK_DUE_MAX]; /* of the one claim of a batch */
+    struct work_item their_items[WORK_DUE_MAX];
+    struct claimed claimed[CLAIMS_KEPT]; /* at random among what batches that were kept have claimed */
+    int64_t work_count;                  /* finished so far */
+    int64_t counts[100];                 /* answers, by result */
 };
 
 /* Ends the test. */
@@ -242,7 +263,8 @@ static void check_number(
 
 static const char *kind_name(enum command_kind kind)
 {
-    static const char *const names[] = {"purchase", "create", "update", "patch", "delete"};
+    static const char *const names[] = {
+        "purchase", "create", "update", "patch", "delete", "claim", "finish", "postpone"};
     return names[kind];
 }
 
@@ -269,6 +291,8 @@ static void check_products(struct run *run, struct node *node, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct slice sku = run->ours[i].command.sku;
+        if (!command_names_product(run->ours[i].command.kind))
+            continue;
         const struct product *ours = world_product(&run->embedded.world, sku);
         const struct product *theirs = world_product(&node->world, sku);
         CHECK(run, (ours == NULL) == (theirs == NULL), "%s is there: %d and %d", run->ours[i].sku_text,
@@ -283,10 +307,89 @@ static void check_products(struct run *run, struct node *node, unsigned count)
     }
 }
 
-static void draw_batch(struct run *run, struct random_command *lots, unsigned count)
+/* --- work for later --- */
+
+static int compare_items(const void *a, const void *b)
 {
-    for (unsigned i = 0; i < count; i++)
+    const struct work_item *first = a;
+    const struct work_item *second = b;
+    int by_subject = slice_compare(
+        slice_make(first->subject, first->subject_len), slice_make(second->subject, second->subject_len));
+    if (by_subject != 0)
+        return by_subject;
+    if (first->created_ms != second->created_ms)
+        return first->created_ms < second->created_ms ? -1 : 1;
+    return first->token == second->token ? 0 : first->token < second->token ? -1 : 1;
+}
+
+static void check_claim(struct run *run, const struct work_order *ours, const struct work_order *theirs)
+{
+    CHECK(run, ours->count == theirs->count, "%zu pieces of work are claimed, and %zu", ours->count,
+        theirs->count);
+    CHECK(run, ours->count < WORK_DUE_MAX, "there is more work than a claim can take");
+    qsort(ours->items, ours->count, sizeof *ours->items, compare_items);
+    qsort(theirs->items, theirs->count, sizeof *theirs->items, compare_items);
+    for (size_t i = 0; i < ours->count; i++) {
+        const struct work_item *our = &ours->items[i];
+        const struct work_item *their = &theirs->items[i];
+        CHECK(run, compare_items(our, their) == 0 && our->kind == their->kind && our->due_ms == their->due_ms,
+            "work of %.*s has token %" PRId64 " and %" PRId64 ", due %" PRId64 " and %" PRId64,
+            (int)our->subject_len, our->subject, our->token, their->token, our->due_ms, their->due_ms);
+    }
+}
+
+static void keep_claim(struct run *run, const struct work_order *ours, const struct work_order *theirs)
+{
+    for (size_t i = 0; i < ours->count; i++) {
+        run->claimed[draw(&run->random, CLAIMS_KEPT)] = (struct claimed){
+            .our_id = ours->items[i].id, .their_id = theirs->items[i].id, .token = ours->items[i].token};
+    }
+}
+
+static void check_work(struct run *run, unsigned count, bool is_kept)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct command *command = &run->ours[i].command;
+        run->work_count += command->kind == COMMAND_WORK_FINISH && command->outcome.result == RESULT_OK;
+        if (command->kind != COMMAND_WORK_CLAIM)
+            continue;
+        check_claim(run, &run->our_orders[i], &run->their_orders[i]);
+        if (is_kept)
+            keep_claim(run, &run->our_orders[i], &run->their_orders[i]);
+    }
+}
+
+/* Turns a command into one about work; both stores are asked for the same. */
+static void draw_work(struct run *run, bool is_ours, unsigned i, bool *has_claim)
+{
+    struct id_source *random = &run->random;
+    const struct claimed *claimed = &run->claimed[draw(random, CLAIMS_KEPT)];
+    struct work_order *order = is_ours ? &run->our_orders[i] : &run->their_orders[i];
+    unsigned lot = draw(random, 100);
+    *order = (struct work_order){.kind = WORK_SALE_CLOSEOUT,
+        .count_max = WORK_DUE_MAX,
+        .lease_ms = 1 + draw(random, LEASE_MS_MAX),
+        .id = is_ours ? claimed->our_id : claimed->their_id,
+        .token = claimed->token,
+        .due_ms = run->now_ms + draw(random, LEASE_MS_MAX),
+        .items = is_ours ? run->our_items : run->their_items};
+    enum command_kind kind = lot < 60 ? COMMAND_WORK_FINISH : COMMAND_WORK_POSTPONE;
+    if (lot < 30 && !*has_claim)
+        kind = COMMAND_WORK_CLAIM;
+    *has_claim = *has_claim || kind == COMMAND_WORK_CLAIM;
+    struct command *command = is_ours ? &run->ours[i].command : &run->theirs[i].command;
+    *command = (struct command){.kind = kind, .work = order};
+}
+
+static void draw_batch(struct run *run, bool is_ours, unsigned count)
+{
+    struct random_command *lots = is_ours ? run->ours : run->theirs;
+    bool has_claim = false;
+    for (unsigned i = 0; i < count; i++) {
         draw_command(&run->random, &run->crowd, run->now_ms, &lots[i]);
+        if (draw(&run->random, 100) < WORK_PERCENT)
+            draw_work(run, is_ours, i, &has_claim);
+    }
 }
 
 static void run_batch(struct run *run)
@@ -301,14 +404,15 @@ static void run_batch(struct run *run)
     }
     unsigned count = 1 + draw(&run->random, BATCH_MAX);
     struct id_source before = run->random;
-    draw_batch(run, run->ours, count);
+    draw_batch(run, true, count);
     run->random = before;
-    draw_batch(run, run->theirs, count);
+    draw_batch(run, false, count);
     decide(run, &run->embedded, run->ours, count);
     decide(run, node, run->theirs, count);
     for (unsigned i = 0; i < count; i++)
         check_answer(run, node, i);
     bool is_kept = draw(&run->random, 5) > 0;
+    check_work(run, count, is_kept);
     end_batch(run, &run->embedded, is_kept);
     end_batch(run, node, is_kept);
     check_products(run, node, count);
@@ -352,10 +456,10 @@ static const struct table tables[] = {
         "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
             "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE \"C\""},
     {"SELECT kind, subject, due_at, token, created_at, '' FROM work ORDER BY kind, subject, created_at, "
-     "due_at",
+     "due_at, token",
         "SELECT kind, subject, " MS("due_at") ", token, " MS(
             "created_at") ", '' FROM work"
-                          " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at"},
+                          " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at, token"},
 };
 
 /* The rows of the embedded store, with the numbers that PostgreSQL gave the same purchases. */
@@ -412,7 +516,7 @@ static void check_rows(struct run *run)
 
 /* --- runs --- */
 
-static void run_one(int64_t seed, int64_t commands, int64_t counts[100])
+static void run_one(int64_t seed, int64_t commands, int64_t counts[100], int64_t *work_count)
 {
     struct run *run = run_create(seed, commands);
     for (int batch = 0; run->step < commands; batch++) {
@@ -424,6 +528,7 @@ static void run_one(int64_t seed, int64_t commands, int64_t counts[100])
     check_rows(run);
     for (int i = 0; i < 100; i++)
         counts[i] += run->counts[i];
+    *work_count += run->work_count;
     run_destroy(run);
 }
 
@@ -431,14 +536,15 @@ static void run_one(int64_t seed, int64_t commands, int64_t counts[100])
 static void run_many(int64_t seed)
 {
     int64_t counts[100] = {0};
+    int64_t work_count = 0;
     const struct result_info *info;
     for (int64_t done = 0; done < command_count; done += RUN_COMMANDS, seed++)
-        run_one(seed, RUN_COMMANDS, counts);
+        run_one(seed, RUN_COMMANDS, counts, &work_count);
+    print_message("%" PRId64 " pieces of work were finished\n", work_count);
+    assert_true(work_count > 0);
     /* Stores that never hear a question are not compared by it. */
     for (unsigned i = 0; (info = result_info_at(i)) != NULL; i++) {
-        /* The others are the engine's, or of commands that this crowd does not send. */
-        bool is_of_rules = info->result < RESULT_UNAVAILABLE && info->result != RESULT_WORK_NOT_YOURS;
-        if (is_of_rules && counts[info->result] == 0)
+        if (info->result < RESULT_UNAVAILABLE && /* the others are the engine's */ counts[info->result] == 0)
             fail_msg("no command was ever answered %s", info->name);
     }
 }
@@ -455,14 +561,16 @@ static void a_new_crowd_hears_the_same_from_both_stores(void **state)
     (void)state;
     id_source_init(&random);
     int64_t counts[100] = {0};
-    run_one((int64_t)(id_next(&random) >> 16), RUN_COMMANDS, counts);
+    int64_t work_count = 0;
+    run_one((int64_t)(id_next(&random) >> 16), RUN_COMMANDS, counts, &work_count);
 }
 
 static void the_crowd_asked_for_hears_the_same_from_both_stores(void **state)
 {
     int64_t counts[100] = {0};
+    int64_t work_count = 0;
     (void)state;
-    run_one(seed_asked, command_count, counts);
+    run_one(seed_asked, command_count, counts, &work_count);
 }
 
 static bool read_number(const char *text, int64_t *value)
