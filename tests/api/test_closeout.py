@@ -240,7 +240,7 @@ def test_work_of_a_killed_node_is_taken_over(database, start_nodes):
 
 @pytest.mark.needs("postgres")
 def test_node_killed_amid_many(database, start_nodes):
-    """A hundred sales end at once and a node dies over them: one of them is not proven, or late, or by two that live."""
+    """A hundred sales end at once and a node dies over them: one is not proven, or late, or by two that live."""
     victim, other = start_nodes(database, 2)
     skus = sales_that_end(victim, MANY, 6)
     wait_for(lambda: len(proofs(victim)) >= MANY // 10, "the victim has begun", 30)
