@@ -131,7 +131,8 @@ def read_junit(path, prefix, reproduce):
                 output = suite.findtext("system-out") or ""
                 results.append(Result(name, "failed", (text + "\n" + output).strip(), reproduce(suite, case)))
             elif skip is not None:
-                results.append(Result(name, "skipped", skip.get("message") or "no reason given"))
+                reason = skip.get("message") or case.findtext("system-out") or "no reason given"
+                results.append(Result(name, "skipped", reason.strip()))
             else:
                 results.append(Result(name, "passed"))
     return results
@@ -159,15 +160,15 @@ def part_unit():
     return meson_tests("asan", build("asan"), ["unit"])
 
 
-def pytest(directory, binary, prefix="", select=None):
-    """Runs the tests of a directory against a binary and counts each."""
-    name = (prefix + directory).replace("/", "-").replace(": ", "-")
+def pytest(directory, binary, prefix="", select=None, part=None):
+    """Runs the tests of a directory against a binary and counts each. part: what --on of tests/api takes."""
+    name = (prefix + directory + (f"-{part}" if part else "")).replace("/", "-").replace(": ", "-")
     junit = LOGS / (name + ".xml")
     junit.unlink(missing_ok=True)
     binary = binary.relative_to(ROOT)
     repeat = f"DOORBUSTER_BIN={binary} {sys.executable} -m pytest"
     command = [*NO_ASLR, sys.executable, "-m", "pytest", directory, "-q", "-o", "junit_family=xunit1",
-               f"--junitxml={junit}", *(["-k", select] if select else [])]
+               f"--junitxml={junit}", *(["-k", select] if select else []), *(["--on", part] if part else [])]
     status, log = run(name + ".log", command, {**SANITIZER_ENV, "DOORBUSTER_BIN": str(binary)})
 
     def reproduce(suite, case):
@@ -183,8 +184,14 @@ def pytest(directory, binary, prefix="", select=None):
 def part_api():
     binary = build("asan", ["doorbuster"]) / "doorbuster"
     build_release()  # what is said about memory is measured on the release build
-    directories = sorted({str(f.parent.relative_to(ROOT)) for f in (ROOT / "tests").rglob("test_*.py")})
-    return [result for directory in directories for result in pytest(directory, binary)]
+    others = sorted({str(f.parent.relative_to(ROOT)) for f in (ROOT / "tests").rglob("test_*.py")} - {"tests/api"})
+    # These mostly wait, so that the two parts together take as long as the longer one.
+    works = [lambda: [*pytest("tests/api", binary, part="others"),
+        *(result for directory in others for result in pytest(directory, binary))]]
+    if services.can_have("postgres"):
+        works.append(lambda: pytest("tests/api", binary, part="postgres"))
+    with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
+        return [result for results in pool.map(lambda work: work(), works) for result in results]
 
 
 def part_lint():
@@ -283,8 +290,8 @@ def report(part, results, seconds):
     with printing:
         for r in failed:
             print(f"\nFAILED {r.name}\n{r.text}\nrepeat it with: {r.reproduce}\n")
-        for r in skipped:
-            print(f"skipped {r.name}: {r.text}")
+        for reason in dict.fromkeys(r.text for r in skipped):
+            print(f"skipped {', '.join(r.name for r in skipped if r.text == reason)}: {reason}")
         print(f"{part:6} {passed} passed, {len(failed)} failed{f', {len(skipped)} skipped' if skipped else ''}"
               f" in {seconds:.0f} s", flush=True)
 

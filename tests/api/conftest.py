@@ -30,6 +30,11 @@ from shop import Shop
 TEST_SECONDS_MAX = 60
 
 
+def pytest_addoption(parser):
+    parser.addoption("--on", choices=["postgres", "others"], help="only the tests on PostgreSQL, or all others: two"
+        " parts that may run at once")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "seconds(n): this test may take n seconds rather than 60")
     config.addinivalue_line("markers", "embedded: about the file, or about nothing that the kind of store could change;"
@@ -63,9 +68,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def leave_out(config, items):
-    """Removes what needs a service that is not there."""
+    """Removes what needs a service that is not there, and what --on does not ask for."""
+    wanted = config.getoption("--on")
+
     def is_out(item):
-        return any(not services.can_have(name) for mark in item.iter_markers("needs") for name in mark.args)
+        needed = {name for mark in item.iter_markers("needs") for name in mark.args}
+        kind = item.callspec.params.get("store_kind") if hasattr(item, "callspec") else None
+        is_on_postgres = kind == "postgres" or "postgres" in needed
+        return not all(map(services.can_have, needed)) or (wanted is not None and
+            is_on_postgres != (wanted == "postgres"))
 
     out = [item for item in items if is_out(item)]
     if out:

@@ -16,9 +16,6 @@ from test_flash_sale_limiter import SLACK
 
 pytestmark = pytest.mark.embedded  # the limiter knows nothing of stores
 
-# The limiter does not ask the store.
-pytestmark = pytest.mark.embedded
-
 PASSWORD = "s3cret:pass/word"
 PATIENCE = 15.0  # seconds, for what a node does by itself within two or three
 WAIT_MAX = 1.0   # seconds; an attempt may wait 50 ms, the rest is for slow machines

@@ -12,6 +12,8 @@ from postgres_books import GOOD, HOLDS, PASSWORD, USAGE, VIOLATED, WORLD, one_li
 from server import Server
 from shop import Shop
 
+pytestmark = pytest.mark.needs("postgres")
+
 # Takes away what would refuse the rows below. store-sound then speaks too.
 UNBOUND = """
 DO $$ DECLARE c record; BEGIN
@@ -298,7 +300,7 @@ class Place:
         self.argument, self.directory = argument, directory
 
 
-def test_audits_while_it_sells_see_one_moment(postgres, tmp_path):
+def test_audits_while_nodes_sell_see_one_moment(postgres, tmp_path):
     """The audit of a database in use mixes two moments, or it disturbs the server."""
     name = postgres.create_database()
     assert run("migrate", "--store", postgres.url(name)).returncode == HOLDS
