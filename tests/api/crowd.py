@@ -21,6 +21,7 @@ class Buyer:
         self.number = None      # acknowledged
         self.is_refused = False # told that it gets nothing
         self.unknown = 0        # attempts without an answer
+        self.is_limited = False # the last answer: that it asks too often
 
     @property
     def knows(self):
@@ -29,6 +30,7 @@ class Buyer:
     def hear(self, status, body):
         """Takes an answer; false when it must ask again."""
         text = body.decode("utf-8")
+        self.is_limited = status == 429
         match = PURCHASED.fullmatch(text)
         if status == 200 and match:
             self.number = match[1]
@@ -106,8 +108,8 @@ class Crowd:
         async def one(buyer):
             while not buyer.knows:
                 if not await buyer.ask_once(port):
-                    # pause: a patient client, slower than the limiter
-                    await asyncio.sleep(random.uniform(0.01, 0.05) if buyer.unknown else 1.02)
+                    # pause: a patient client; who goes on asking too often is never let in
+                    await asyncio.sleep(1.02 if buyer.is_limited else random.uniform(0.01, 0.05))
 
         async def walk(lane):
             for buyer in lane:
