@@ -6,8 +6,9 @@
  * While the engine is not serving nothing is claimed, and verdicts wait.
  *
  * A running job's lease is renewed when half of it is over, and again every tenth of it until that succeeds.
- * Nothing more is claimed meanwhile: the job itself may be due, and would be done here twice. One call at a
- * time: what a renewal that is under way will say is waited for before the verdict is told.
+ * Nothing more is claimed meanwhile, nor while a verdict waits that long: the job itself may be due, and
+ * would be done here twice. One call at a time: what a renewal that is under way will say is waited for
+ * before the verdict is told.
  *
  * A job's phase says who may touch it: everything is the worker thread's, but for phase and verdict of a
  * running job, which worker_done sets under the lock.
@@ -263,17 +264,13 @@ static void on_renewed(struct engine_call *call)
     }
 }
 
-static bool holds_lease(struct worker_job_state *state)
-{
-    return phase_of(state) == PHASE_RUNNING && !state->is_lost;
-}
-
 static void renew(struct worker_job_state *state)
 {
     struct desk *desk = state->desk;
     const struct work_item *item = &state->job.item;
     int64_t now_ns = clock_mono_ns();
-    if (!holds_lease(state) || state->is_renewing || now_ns < state->renew_at_ns)
+    bool is_ours = phase_of(state) == PHASE_RUNNING && !state->is_lost;
+    if (!is_ours || state->is_renewing || now_ns < state->renew_at_ns)
         return;
     state->renewed_ns = now_ns;
     state->renewal_order = (struct work_order){.kind = item->kind,
@@ -288,11 +285,12 @@ static void renew(struct worker_job_state *state)
 
 /* --- claiming --- */
 
-/* Is the lease of a running job perhaps over? */
+/* Is the lease of a job that has begun, or whose verdict could not be told yet, perhaps over? */
 static bool has_lease_in_doubt(struct desk *desk, int64_t now_ns)
 {
     for (size_t i = 0; i < desk->handler.in_flight_max; i++) {
-        if (holds_lease(&desk->jobs[i]) && now_ns >= desk->jobs[i].lease_half_ns)
+        struct worker_job_state *state = &desk->jobs[i];
+        if (phase_of(state) != PHASE_FREE && !state->is_lost && now_ns >= state->lease_half_ns)
             return true;
     }
     return false;
