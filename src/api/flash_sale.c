@@ -291,7 +291,9 @@ static void on_looked_up(struct engine_lookup *lookup)
 {
     struct http_request *request = CONTAINER_OF(lookup, struct face_lookup, lookup)->request;
     const struct purchase_lookup *purchase = &lookup->purchase;
-    if (lookup->status == ERR_UNAVAILABLE) {
+    bool is_passing = lookup->status == ERR_UNAVAILABLE || lookup->status == ERR_TIMEOUT ||
+                      lookup->status == ERR_CONFLICT || lookup->status == ERR_LOCKED;
+    if (is_passing) {
         reply_result(request, RESULT_UNAVAILABLE, 1);
     } else if (lookup->status != ERR_NONE) {
         reply_error(request, 500, SLICE("INTERNAL_ERROR"), SLICE("An unexpected error occurred."));

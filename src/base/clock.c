@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 
+#include <stdatomic.h>
 #include <time.h>
 
 enum { MS_PER_S = 1000, NS_PER_S = 1000000000 };
@@ -207,4 +208,17 @@ bool clock_parse_iso(struct slice text, int64_t *wall_ms)
     time_t seconds = is_local ? mktime(&fields) : timegm(&fields);
     *wall_ms = ((int64_t)seconds - (int64_t)offset_min * 60) * MS_PER_S + ms;
     return true;
+}
+
+int64_t clock_steady_ms(void)
+{
+    static atomic_int_fast64_t start_ms; /* 0: not yet known */
+    int64_t mono_ms = clock_mono_ns() / 1000000;
+    int64_t before = atomic_load(&start_ms);
+    if (before == 0) {
+        int64_t now = clock_wall_ms() - mono_ms;
+        if (atomic_compare_exchange_strong(&start_ms, &before, now))
+            before = now;
+    }
+    return before + mono_ms;
 }

@@ -14,6 +14,10 @@ int64_t clock_mono_ns(void);
 /* Milliseconds since 1970-01-01 UTC: for times that people see. */
 int64_t clock_wall_ms(void);
 
+/* The wall clock as it was at the first call, carried on by the monotonic one: nobody can set it. ms since
+ * 1970. Any thread. */
+int64_t clock_steady_ms(void);
+
 /* CPU time used by the calling thread, in nanoseconds. */
 int64_t clock_thread_cpu_ns(void);
 

@@ -86,8 +86,12 @@ bool rules_tick(const struct rules *rules, struct world *world, int64_t now_ms)
 {
     for (int i = 0; i < RULES_KEYS_EXPIRED_PER_TICK_MAX; i++) {
         struct key_record *oldest = oldest_key(world);
-        if (oldest == NULL || now_ms - oldest->created_ms < rules->idempotency_ttl_ms)
+        if (oldest == NULL)
             break;
+        bool has_expired = now_ms - oldest->created_ms >= rules->idempotency_ttl_ms;
+        if (!has_expired && world->keys_surplus == 0)
+            break;
+        world->keys_surplus -= !has_expired;
         if (!world_remove_key(world, oldest))
             return false;
     }

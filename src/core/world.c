@@ -396,6 +396,7 @@ void world_begin(struct world *world)
     ENSURE(world->change_count == 0);
     world->batch++;
     world->repeats_answers = false;
+    world->keys_surplus = 0;
 }
 
 static void accept_change(struct change *change)

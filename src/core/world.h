@@ -160,6 +160,7 @@ struct world {
     struct list held;        /* shared: products whose rows are locked for the batch */
     struct list refreshed;   /* shared: products that a load has changed or removed, not published yet */
     uint64_t refresh_number; /* shared: of world_refresh_begin */
+    size_t keys_surplus; /* shared, in a tick: stored answers that are loaded because there are too many */
     struct change *changes;
     size_t change_count;
     size_t change_size;

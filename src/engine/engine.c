@@ -4,8 +4,8 @@
  *
  * Why an answer is never early: answers leave in deliver(), which run_batch() calls after the store has said
  * ERR_NONE, or with every outcome turned to UNAVAILABLE or OUTCOME_UNKNOWN. A batch that changed nothing
- * needs no commit: what its answers rest on was committed by batches before it, or by other nodes before the
- * load.
+ * and repeats no answer needs no commit: what its answers rest on was committed by batches before it, or by
+ * other nodes before the load.
  */
 #include "engine/engine.h"
 
@@ -150,7 +150,10 @@ static void probe_store(struct engine *engine)
 
 int64_t engine_now_ms(const struct engine *engine)
 {
-    return clock_wall_ms() + atomic_load_explicit(&engine->store->clock_ahead_ms, memory_order_relaxed);
+    const struct store *store = engine->store;
+    return store->is_shared
+               ? clock_steady_ms() + atomic_load_explicit(&store->clock_ahead_ms, memory_order_relaxed)
+               : clock_wall_ms();
 }
 
 bool engine_views_are_fresh(const struct engine *engine)
@@ -372,6 +375,9 @@ static void run_batch(struct engine *engine, struct call_list *calls)
     enum result result = calls->count == 0 ? RESULT_OK : serve_batch(engine, calls);
     if (result != RESULT_OK)
         refuse_all(engine, calls, result);
+    else if (engine->world.next_edge_ms <= engine_now_ms(engine))
+        engine->tick_at_ns =
+            0; /* a sale that begins in the past, just made here: nobody else starts it sooner */
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
     call_list_splice(calls, &late);
     deliver(engine, calls);
@@ -406,12 +412,14 @@ static enum err decide_tick(struct engine *engine, int64_t now_ms)
     const struct rules *rules = &engine->config.rules;
     struct due due = {.edge_ms = now_ms,
         .key_ms = now_ms - rules->idempotency_ttl_ms,
-        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX};
+        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX,
+        .keys_kept_max = rules->idempotency_count_max};
     struct error error;
     world_begin(&engine->world);
     enum err status = store_load_due(engine->store, &engine->world, &due, &error);
     if (status != ERR_NONE) {
-        note_failure(engine, &error);
+        if (status != ERR_CONFLICT) /* comes again with the next tick */
+            note_failure(engine, &error);
         return status;
     }
     if (rules_tick(rules, &engine->world, now_ms))
@@ -443,6 +451,7 @@ static void run_tick(struct engine *engine)
     int64_t began_ns = clock_mono_ns();
     atomic_store_explicit(&engine->batch_began_ns, began_ns, memory_order_relaxed);
     enum err status = decide_tick(engine, now_ms);
+    bool may_be_more = engine->world.change_count >= RULES_KEYS_EXPIRED_PER_TICK_MAX;
     if (status == ERR_NONE)
         status = commit(engine);
     if (status == ERR_NONE)
@@ -451,7 +460,8 @@ static void run_tick(struct engine *engine)
         engine->tick_at_ns = began_ns + (int64_t)PROBE_INTERVAL_MS * NS_PER_MS;
     if (engine->store->is_shared) {
         engine->tick_at_ns = began_ns + (int64_t)TICK_INTERVAL_MS * NS_PER_MS;
-        engine->tidy_at_ns = began_ns + (int64_t)TIDY_INTERVAL_MS * NS_PER_MS;
+        engine->tidy_at_ns =
+            may_be_more ? engine->tick_at_ns : began_ns + (int64_t)TIDY_INTERVAL_MS * NS_PER_MS;
     }
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
 }

@@ -3,29 +3,33 @@
  * Questions to a shared store have a line of their own: a reader of such a store blocks for a round trip,
  * which a net thread must not. One thread takes everything that waits and asks it in one query, so that the
  * number of answers a second does not depend on the distance to the database. Bounded: a question that finds
- * too many waiting is refused.
+ * too many waiting is refused. When the store does not answer, all that wait are told so with those that were
+ * asked, and for a moment new ones at once: nobody waits for two failures.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "base/ensure.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "engine/engine_priv.h"
 
 enum {
     WAITING_MAX = 20000, /* more than that is answered sooner by asking again later */
     BATCH_MAX = 2000,
+    REFUSE_MS = 250, /* after a failure */
+    NS_PER_MS = 1000000,
 };
 
 struct lookups {
     struct store_reader *reader; /* the thread's */
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the four below */
+    pthread_mutex_t lock; /* guards the five below */
     pthread_cond_t changed;
     struct engine_lookup *first;
     struct engine_lookup *last;
     size_t count;
     bool is_closed;
+    int64_t refuse_until_ns;
     struct engine_lookup *batch[BATCH_MAX]; /* the thread's */
     struct purchase_lookup purchases[BATCH_MAX];
 };
@@ -46,20 +50,39 @@ static size_t take_batch(struct lookups *lookups)
     return count;
 }
 
+/* Those that wait have the same answer. */
+static void fail_waiting(struct lookups *lookups, enum err status)
+{
+    pthread_mutex_lock(&lookups->lock);
+    struct engine_lookup *lookup = lookups->first;
+    lookups->first = NULL;
+    lookups->count = 0;
+    lookups->refuse_until_ns = clock_mono_ns() + (int64_t)REFUSE_MS * NS_PER_MS;
+    pthread_mutex_unlock(&lookups->lock);
+    while (lookup != NULL) {
+        struct engine_lookup *next = lookup->next;
+        lookup->status = status;
+        engine_port_post_lookup(lookup->port, lookup);
+        lookup = next;
+    }
+}
+
 static void answer_batch(struct lookups *lookups, size_t count)
 {
     struct error error;
     for (size_t i = 0; i < count; i++)
         lookups->purchases[i] = lookups->batch[i]->purchase;
     enum err status = store_read_purchases(lookups->reader, lookups->purchases, count, &error);
-    if (status != ERR_NONE)
-        log_error("engine", "%zu purchases could not be looked up: %s", count, error.message);
     for (size_t i = 0; i < count; i++) {
         struct engine_lookup *lookup = lookups->batch[i];
         lookup->purchase = lookups->purchases[i];
         lookup->status = status;
         engine_port_post_lookup(lookup->port, lookup);
     }
+    if (status == ERR_NONE)
+        return;
+    log_error("engine", "purchases could not be looked up: %s", error.message);
+    fail_waiting(lookups, status);
 }
 
 static void *lookups_main(void *argument)
@@ -95,7 +118,8 @@ enum err lookups_create(struct store *store, struct lookups **lookups_out, struc
 bool lookups_push(struct lookups *lookups, struct engine_lookup *lookup)
 {
     pthread_mutex_lock(&lookups->lock);
-    bool has_room = lookups->count < WAITING_MAX && !lookups->is_closed;
+    bool has_room = lookups->count < WAITING_MAX && !lookups->is_closed &&
+                    (lookups->refuse_until_ns == 0 || clock_mono_ns() >= lookups->refuse_until_ns);
     if (has_room) {
         if (lookups->first == NULL)
             lookups->first = lookup;

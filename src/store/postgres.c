@@ -78,6 +78,8 @@ enum err postgres_store_open(const char *url, struct store **store_out, struct e
         close_store(&store->base);
         return err;
     }
+    /* The listener looks again twice a second; until then nothing may happen by this machine's clock. */
+    atomic_store(&store->base.clock_ahead_ms, store->link.clock_ahead_ms);
     *store_out = &store->base;
     return ERR_NONE;
 }

@@ -135,9 +135,15 @@ int64_t postgres_get_i64(const char *bytes)
     return (int64_t)be64toh(value);
 }
 
-int64_t postgres_get_ms(const char *bytes)
+bool postgres_is_finite(const char *bytes)
 {
     int64_t us = postgres_get_i64(bytes);
+    return us != INT64_MAX && us != INT64_MIN;
+}
+
+int64_t postgres_get_ms(const char *bytes)
+{
+    int64_t us = postgres_is_finite(bytes) ? postgres_get_i64(bytes) : 0;
     int64_t ms = us / US_PER_MS;
     return (us % US_PER_MS < 0 ? ms - 1 : ms) + epoch_2000_ms;
 }

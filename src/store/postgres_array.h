@@ -51,6 +51,7 @@ struct slice postgres_ms(char memory[8], int64_t time_ms);
 
 /* The other way, from binary results: eight bytes each. */
 int64_t postgres_get_i64(const char *bytes);
-int64_t postgres_get_ms(const char *bytes); /* timestamptz, rounded down to ms */
+int64_t postgres_get_ms(const char *bytes); /* timestamptz, rounded down to ms; 0 when it is not finite */
+bool postgres_is_finite(const char *bytes); /* timestamptz: neither 'infinity' nor '-infinity' */
 
 #endif

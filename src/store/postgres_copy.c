@@ -10,8 +10,11 @@
 #include "store/postgres_copy.h"
 
 #include <endian.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/ensure.h"
 #include "base/strbuf.h"
@@ -21,6 +24,7 @@
 enum {
     FIELDS_MAX = 16,
     CHUNK_BYTES = 256 * 1024,
+    COPY_STALL_MS = 60000,
     ROW_BYTES_MAX = 64 * 1024 * 1024, /* far above any row that the wire lets in */
 };
 
@@ -107,9 +111,19 @@ static enum err check_empty(PGconn *conn, struct error *error)
     return err;
 }
 
+/* A database that writes a checkpoint may not read for longer than a node would wait for it. */
+static void be_patient(PGconn *conn)
+{
+    unsigned limit_ms = COPY_STALL_MS;
+    (void)setsockopt(
+        PQsocket(conn), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms); /* not TCP: no matter */
+}
+
 static enum err open_database(struct postgres_copy *copy, const char *url, struct error *error)
 {
     enum err err = postgres_connect(url, &copy->conn, error);
+    if (err == ERR_NONE)
+        be_patient(copy->conn);
     if (err == ERR_NONE)
         err = postgres_run(copy->conn, begin_sql, "begin a transaction on", error);
     if (err == ERR_NONE)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/log.h"
 #include "store/postgres_priv.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -227,17 +228,25 @@ static enum err run_with_name(struct link *link, const char *sql, const char *do
 static enum err check_is_primary(struct link *link, struct error *error)
 {
     PGresult *result;
+    int64_t asked_ms = clock_steady_ms();
+    int64_t database_ms;
     enum err err = postgres_ask(link->conn,
-        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean", NULL, "look at",
-        &result, error);
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,"
+        " (extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_setting('fsync')",
+        NULL, "look at", &result, error);
     if (err != ERR_NONE)
         return err;
     bool is_read_only = PQgetvalue(result, 0, 0)[0] == 't';
+    if (slice_to_i64(slice_cstr(PQgetvalue(result, 0, 1)), &database_ms))
+        link->clock_ahead_ms = database_ms - (asked_ms + clock_steady_ms()) / 2;
+    bool is_safe = slice_eq(slice_cstr(PQgetvalue(result, 0, 2)), SLICE("on"));
     PQclear(result);
-    if (!is_read_only)
-        return ERR_NONE;
     char name[POSTGRES_NAME_LEN_MAX];
     postgres_name(link->url, name);
+    if (!is_safe)
+        log_warn("store", "%s runs with fsync = off: what is acknowledged can be lost with the power", name);
+    if (!is_read_only)
+        return ERR_NONE;
     return error_set(error, ERR_UNAVAILABLE,
         "%s is read-only (a standby?); name the primary, or all hosts with target_session_attrs=read-write",
         name);
@@ -280,7 +289,9 @@ enum err link_open(struct link *link, struct error *error)
     link_begin(link, POSTGRES_CONNECT_MS);
     if (err == ERR_NONE)
         err = prepare_all(link, error);
-    if (err != ERR_NONE)
+    if (err == ERR_NONE)
+        link->opened_count++;
+    else
         link_close(link);
     return err;
 }

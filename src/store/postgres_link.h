@@ -28,8 +28,10 @@ struct link {
         *application_name; /* what pg_stat_activity shows, and by which our old connections are found */
     const struct link_statement *statements;
     size_t statement_count;
-    int64_t deadline_ns;  /* of the pipeline under way */
-    size_t ignored_syncs; /* pipelines whose results nobody wants */
+    int64_t deadline_ns;    /* of the pipeline under way */
+    int64_t clock_ahead_ms; /* of the database, against clock_steady_ms, when it was opened */
+    uint64_t opened_count;  /* connections made so far */
+    size_t ignored_syncs;   /* pipelines whose results nobody wants */
     size_t params_count;
     const char *values[LINK_PARAMS_MAX];
     int lengths[LINK_PARAMS_MAX];

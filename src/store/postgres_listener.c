@@ -33,6 +33,7 @@ enum {
     RECONNECT_MS = 250, /* between attempts */
     WAKE_INTERVAL_MS =
         10, /* the engine is woken no more often; a hot sale of another node changes with each batch */
+    CLOCK_ROUND_TRIP_MAX_MS = 250,
     CLOCK_AHEAD_MAX_MS = 1000, /* more than that is worth a warning */
 };
 
@@ -51,12 +52,14 @@ struct postgres_listener {
     /* the thread's */
     PGconn *conn;
     int64_t asked_ns; /* the heartbeat under way, 0: none */
+    bool is_answered; /* its row is there, its end not yet */
     int64_t last_asked_ns;
     int64_t wake_at_ns; /* 0: nothing to tell */
     int64_t woken_ns;
     struct stale heard;      /* what has been heard of since the last follow-up */
     int64_t follow_up_at_ns; /* 0: nothing was heard */
     struct column skus;
+    int64_t best_round_trip_ms; /* lately */
     bool was_warned;
 };
 
@@ -67,6 +70,7 @@ struct postgres_listener *postgres_listener_create(struct postgres_store *store)
         return NULL;
     listener->store = store;
     listener->stale.is_all = true;
+    listener->best_round_trip_ms = CLOCK_ROUND_TRIP_MAX_MS;
     listener->signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&listener->lock, NULL);
     return listener;
@@ -198,14 +202,17 @@ static void take_notifications(struct postgres_listener *listener)
     }
 }
 
-/* A difference that the round trip may have made is none. */
+/* An answer that was long under way tells less than what is known: clocks drift slowly. */
 static void take_time(struct postgres_listener *listener, int64_t database_ms, int64_t now_ns)
 {
     int64_t round_trip_ms = (now_ns - listener->asked_ns) / NS_PER_MS;
-    int64_t ahead_ms = database_ms - (clock_wall_ms() - round_trip_ms / 2);
-    if (ahead_ms <= round_trip_ms / 2 + 1 && ahead_ms >= -round_trip_ms / 2 - 1)
-        ahead_ms = 0;
-    atomic_store(&listener->store->base.clock_ahead_ms, ahead_ms);
+    int64_t best_ms = listener->best_round_trip_ms + listener->best_round_trip_ms / 8 + 1;
+    listener->best_round_trip_ms = round_trip_ms < best_ms ? round_trip_ms : best_ms;
+    if (round_trip_ms > CLOCK_ROUND_TRIP_MAX_MS || round_trip_ms > 2 * listener->best_round_trip_ms + 1)
+        return;
+    atomic_store(
+        &listener->store->base.clock_ahead_ms, database_ms - (clock_steady_ms() - round_trip_ms / 2));
+    int64_t ahead_ms = database_ms - clock_wall_ms();
     bool is_far = ahead_ms > CLOCK_AHEAD_MAX_MS || ahead_ms < -CLOCK_AHEAD_MAX_MS;
     if (is_far && !listener->was_warned)
         log_warn("store",
@@ -222,10 +229,18 @@ static void take_answer(struct postgres_listener *listener, const PGresult *resu
         !slice_to_i64(slice_cstr(PQgetvalue(result, 0, 0)), &database_ms))
         return;
     take_time(listener, database_ms, now_ns);
+    listener->is_answered = true;
+}
+
+/* The answer is complete, and with it all notifications that came before it. */
+static void confirm(struct postgres_listener *listener)
+{
+    take_notifications(listener);
     pthread_mutex_lock(&listener->lock);
     listener->confirmed_ns = listener->asked_ns;
     pthread_mutex_unlock(&listener->lock);
     listener->asked_ns = 0;
+    listener->is_answered = false;
     wake_soon(listener);
 }
 
@@ -293,8 +308,11 @@ static bool receive(struct postgres_listener *listener)
     take_notifications(listener); /* before the answer that says that these are all */
     while (PQisBusy(listener->conn) == 0) {
         PGresult *result = PQgetResult(listener->conn);
-        if (result == NULL)
+        if (result == NULL) {
+            if (listener->is_answered)
+                confirm(listener);
             break;
+        }
         take_answer(listener, result);
         PQclear(result);
     }
@@ -335,6 +353,7 @@ static int64_t next_turn_ns(struct postgres_listener *listener)
 static bool listen_on(struct postgres_listener *listener)
 {
     listener->asked_ns = 0;
+    listener->is_answered = false;
     listener->last_asked_ns = 0;
     postgres_listener_give_back(listener);
     for (;;) {

@@ -7,7 +7,8 @@
  * nodes wait for one another; work that is looked for because it is due comes last and skips what others
  * hold. Ids to give out are reserved in blocks, in a transaction of their own before the batch's that does
  * not wait for its flush: it is durable before anything is that used the ids, since the log is written in
- * order.
+ * order. What has not been used by the time the connection is lost may belong to somebody else and is given
+ * up.
  */
 #include "store/postgres_priv.h"
 
@@ -21,7 +22,8 @@
 enum {
     PURCHASE_ID_BLOCK = 10000, /* at least; a node that stops loses what is left of it, which is harmless */
     PRODUCT_ID_BLOCK = 16,
-    WORK_ID_BLOCK = 1000, /* as many as sales can end in one tick */
+    DUE_SALES_MAX = 1000, /* in one tick; postgres_statements.c says the same */
+    WORK_ID_BLOCK = 2 * DUE_SALES_MAX,
     SECOND_ATTEMPT_MS = 1000,
     NS_PER_MS = 1000000,
 };
@@ -31,6 +33,9 @@ struct loader {
     struct world *world;
     size_t entry_count; /* commands that name a product, in store->entries, by sku */
     size_t key_count;
+    int64_t purchase_ids_needed; /* at most */
+    int64_t product_ids_needed;
+    int64_t work_ids_needed;
     int64_t product_ids_wanted; /* 0: no block is reserved */
     int64_t purchase_ids_wanted;
     int64_t work_ids_wanted;
@@ -64,7 +69,7 @@ static struct slice get_text(const PGresult *result, int row, int column)
     return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
 }
 
-/* False: the state is none that doorbuster writes, so somebody has dropped a CHECK. */
+/* False: a state or a time that doorbuster does not write. */
 static bool get_product(const PGresult *result, int row, struct product_values *values)
 {
     *values = (struct product_values){
@@ -78,6 +83,10 @@ static bool get_product(const PGresult *result, int row, struct product_values *
         .updated_ms = get_ms(result, row, 8),
         .name = get_text(result, row, 10),
     };
+    for (int column = 5; column <= 8; column++) {
+        if (!postgres_is_finite(PQgetvalue(result, row, column)))
+            return false;
+    }
     return sale_state_from_name(get_text(result, row, 11), &values->state) &&
            end_reason_from_name(get_text(result, row, 12), &values->end_reason);
 }
@@ -110,21 +119,38 @@ static void plan_order(struct loader *loader, const struct command *command)
     loader->order_count++;
 }
 
-static void plan_ids(struct loader *loader, int64_t count, int64_t creations)
+static int64_t block(int64_t left, int64_t needed, int64_t block_count)
 {
-    const struct world *world = loader->world;
-    if (world->purchase_id_end - world->next_purchase_id < count)
-        loader->purchase_ids_wanted = count > PURCHASE_ID_BLOCK ? count : PURCHASE_ID_BLOCK;
-    if (world->product_id_end - world->next_product_id < creations)
-        loader->product_ids_wanted = creations > PRODUCT_ID_BLOCK ? creations : PRODUCT_ID_BLOCK;
-    if (world->work_id_end - world->next_work_id < count) /* each purchase may end a sale */
-        loader->work_ids_wanted = count > WORK_ID_BLOCK ? count : WORK_ID_BLOCK;
+    if (left >= needed)
+        return 0;
+    return needed > block_count ? needed : block_count;
+}
+
+/*
+ * What was reserved on a connection that is gone is given up: a server that crashed may have forgotten a
+ * reservation that nothing flushed, and would give the same ids to another node.
+ */
+static void plan_ids(struct loader *loader)
+{
+    struct world *world = loader->world;
+    struct postgres_store *store = loader->store;
+    if (store->ids_link != store->link.opened_count) {
+        store->ids_link = store->link.opened_count;
+        world->next_purchase_id = world->purchase_id_end;
+        world->next_product_id = world->product_id_end;
+        world->next_work_id = world->work_id_end;
+    }
+    loader->purchase_ids_wanted = block(
+        world->purchase_id_end - world->next_purchase_id, loader->purchase_ids_needed, PURCHASE_ID_BLOCK);
+    loader->product_ids_wanted =
+        block(world->product_id_end - world->next_product_id, loader->product_ids_needed, PRODUCT_ID_BLOCK);
+    loader->work_ids_wanted =
+        block(world->work_id_end - world->next_work_id, loader->work_ids_needed, WORK_ID_BLOCK);
 }
 
 static bool plan(struct loader *loader, const struct command *const *commands, size_t count)
 {
     struct postgres_store *store = loader->store;
-    int64_t creations = 0;
     bool is_sorted = true;
     if (!make_room(store, count))
         return false;
@@ -138,12 +164,14 @@ static bool plan(struct loader *loader, const struct command *const *commands, s
         size_t at = loader->entry_count++;
         store->entries[at] = (struct batch_entry){.sku = command->sku, .command = command};
         is_sorted = is_sorted && (at == 0 || compare_skus(&store->entries[at - 1], &store->entries[at]) <= 0);
-        creations += command->kind == COMMAND_PRODUCT_CREATE || command->kind == COMMAND_PRODUCT_UPDATE;
+        bool may_create = command->kind == COMMAND_PRODUCT_CREATE || command->kind == COMMAND_PRODUCT_UPDATE;
+        loader->product_ids_needed += may_create;
         loader->key_count += command->idempotency.key.len > 0;
     }
     if (!is_sorted)
         qsort(store->entries, loader->entry_count, sizeof *store->entries, compare_skus);
-    plan_ids(loader, (int64_t)loader->entry_count, creations);
+    loader->purchase_ids_needed = (int64_t)loader->entry_count;
+    loader->work_ids_needed = (int64_t)loader->entry_count; /* each purchase may end a sale */
     return true;
 }
 
@@ -590,6 +618,7 @@ static enum err open_and_run(struct loader *loader, step *send_all, step *receiv
     if (err != ERR_NONE)
         return err;
     atomic_store(&loader->store->writer_pid, PQbackendPID(link->conn));
+    plan_ids(loader);
     return run(loader, send_all, receive_all);
 }
 
@@ -635,12 +664,23 @@ struct due_loader {
     const struct due *due;
 };
 
+/* Those that are not old are too many. */
+static enum err take_due_keys(struct loader *loader, const PGresult *result)
+{
+    const struct due *due = ((struct due_loader *)loader)->due;
+    enum err err = take_keys(loader, result);
+    for (int row = 0; err == ERR_NONE && row < PQntuples(result); row++)
+        loader->world->keys_surplus += get_ms(result, row, 6) > due->key_ms;
+    return err;
+}
+
 static enum err send_due(struct loader *loader)
 {
     const struct due *due = ((struct due_loader *)loader)->due;
     struct link *link = &loader->store->link;
     char time[8];
     char number[8];
+    char kept[8];
     enum err err = send_reservation(loader, "work", loader->work_ids_wanted);
     if (err != ERR_NONE)
         return err;
@@ -654,6 +694,8 @@ static enum err send_due(struct loader *loader)
         return err;
     link_param(link, postgres_ms(time, due->key_ms));
     link_param(link, postgres_i64(number, (int64_t)due->key_count_max));
+    int64_t kept_max = due->keys_kept_max < INT64_MAX ? (int64_t)due->keys_kept_max : INT64_MAX;
+    link_param(link, postgres_i64(kept, kept_max));
     err = send(loader, STATEMENT_LOCK_DUE_KEYS);
     return err == ERR_NONE ? link_sync(link, loader->error) : err;
 }
@@ -667,7 +709,7 @@ static enum err receive_due(struct loader *loader)
         err = receive(loader, STATEMENT_BEGIN, NULL);
     if (err == ERR_NONE)
         err = receive(loader, STATEMENT_LOCK_DUE_PRODUCTS, take_held_products);
-    return err == ERR_NONE ? receive(loader, STATEMENT_LOCK_DUE_KEYS, take_keys) : err;
+    return err == ERR_NONE ? receive(loader, STATEMENT_LOCK_DUE_KEYS, take_due_keys) : err;
 }
 
 enum err postgres_load_due(
@@ -677,8 +719,7 @@ enum err postgres_load_due(
     struct due_loader loader = {.loader = {.store = store, .world = world, .error = error}, .due = due};
     ENSURE(!store->is_in_transaction);
     world_unload(world);
-    if (world->work_id_end - world->next_work_id < WORK_ID_BLOCK) /* each due sale may end */
-        loader.loader.work_ids_wanted = WORK_ID_BLOCK;
+    loader.loader.work_ids_needed = DUE_SALES_MAX; /* each may end */
     return run_again_when_cut(&loader.loader, send_due, receive_due);
 }
 

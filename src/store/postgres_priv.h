@@ -132,6 +132,7 @@ struct postgres_store {
     char *url;
     char application_name[48];          /* "doorbuster node <random>" */
     struct link link;                   /* engine thread */
+    uint64_t ids_link;                  /* link.opened_count when ids were last reserved */
     atomic_int writer_pid;              /* of the link's server process: its notifications are our own */
     bool is_in_transaction;             /* a load has begun one */
     struct column columns[COLUMNS_MAX]; /* of statements being made */

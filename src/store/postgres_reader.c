@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 
 enum { READ_PURCHASES, READ_BEGIN, READ_ALLOW_LONG, READ_SALE_TOTALS, READ_COMMIT, READ_COUNT };
+
+enum { SECOND_ATTEMPT_MS = 1000, NS_PER_MS = 1000000 };
 
 static const struct link_statement statements[READ_COUNT] = {
     [READ_PURCHASES] =
@@ -94,6 +97,7 @@ enum err postgres_reader_purchases(
 {
     struct postgres_reader *reader = (struct postgres_reader *)base;
     bool was_open = reader->link.conn != NULL;
+    int64_t late_ns = clock_mono_ns() + (int64_t)SECOND_ATTEMPT_MS * NS_PER_MS;
     column_start(&reader->skus, POSTGRES_TEXT);
     column_start(&reader->users, POSTGRES_TEXT);
     for (size_t i = 0; i < count; i++) {
@@ -102,8 +106,8 @@ enum err postgres_reader_purchases(
         column_put_text(&reader->users, lookups[i].user);
     }
     enum err err = ask(reader, lookups, count, error);
-    /* One that was cut while nobody used it: a question may be asked twice. */
-    if (err == ERR_UNAVAILABLE && was_open && reader->link.conn == NULL)
+    /* One that was cut while nobody used it: a question may be asked twice, when the first time was quick. */
+    if (err == ERR_UNAVAILABLE && was_open && reader->link.conn == NULL && clock_mono_ns() < late_ns)
         err = ask(reader, lookups, count, error);
     return err;
 }

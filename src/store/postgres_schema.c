@@ -22,19 +22,21 @@ static const struct step steps[] = {
 };
 _Static_assert(sizeof steps / sizeof steps[0] == POSTGRES_SCHEMA_VERSION, "one step a version");
 
-/* What is there: doorbuster_schema, how many of the tables, and how many rows and which version it has. The
- * table itself is asked only when it is there, since a name that is missing fails the whole query. */
+/* What is there: doorbuster_schema, how many of the tables, and the encoding of the database. The version is
+ * asked only when its table is there, since a name that is missing fails the whole query. */
 static const char look_sql[] =
     "SELECT to_regclass('doorbuster_schema') IS NOT NULL,"
     " (SELECT count(to_regclass(name)) FROM unnest(ARRAY['products', 'purchase_log', 'purchases',"
-    " 'idempotency_keys', 'sequences', 'work']) AS name)";
+    " 'idempotency_keys', 'sequences', 'work']) AS name),"
+    " current_setting('server_encoding')";
 
-enum { TABLE_COUNT = 6 };
+enum { TABLE_COUNT = 6, ENCODING_SIZE = 32 };
 
 struct look {
     bool is_ours;
     int tables;
     int version; /* 0: there is none */
+    char encoding[ENCODING_SIZE];
 };
 
 bool postgres_is_url(const char *text)
@@ -80,6 +82,7 @@ static enum err look(PGconn *conn, struct look *seen, struct error *error)
     if (err != ERR_NONE)
         return err;
     seen->is_ours = PQgetvalue(result, 0, 0)[0] == 't';
+    (void)snprintf(seen->encoding, sizeof seen->encoding, "%s", PQgetvalue(result, 0, 2));
     if (!get_int(result, 1, &seen->tables))
         err = error_set(error, ERR_CORRUPT, "cannot count the tables of %s", PQdb(conn));
     PQclear(result);
@@ -88,9 +91,16 @@ static enum err look(PGconn *conn, struct look *seen, struct error *error)
     return err;
 }
 
-/* What neither a server nor a migration can work with. */
+/* What neither a server nor a migration can work with. In another encoding than UTF-8 a buyer's name may have
+ * no place, and the first such buyer would stop the sale for everybody. */
 static enum err check_look(const PGconn *conn, const struct look *seen, struct error *error)
 {
+    if (strcmp(seen->encoding, "UTF8") != 0)
+        return error_set(error, ERR_CORRUPT,
+            "the database %s has the encoding %s, expected UTF8, which every name fits in; make another one "
+            "with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+            PQdb(conn), seen->encoding);
     if (!seen->is_ours && seen->tables > 0)
         return error_set(error, ERR_CORRUPT,
             "the database %s has %d of the tables products, purchase_log, purchases, idempotency_keys, "

@@ -6,6 +6,9 @@
  */
 #include "store/postgres_priv.h"
 
+/* What somebody else has written into the table stays there for the auditor and is not touched. */
+#define WORK_IS_OURS \
+    "octet_length(subject) <= 255 AND octet_length(body) <= 4000 AND token < 9000000000000000000"
 #define WORK_COLUMNS "SELECT id, due_at, token, created_at, kind, subject, body FROM work "
 #define PRODUCT_COLUMNS                                                                               \
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
@@ -29,8 +32,9 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
         "look for sales that are due in"},
     [STATEMENT_LOCK_DUE_KEYS] =
         {"SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
-         " FROM idempotency_keys WHERE created_at <= $1::timestamptz ORDER BY created_at"
-         " LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
+         " FROM idempotency_keys WHERE created_at <= greatest($1::timestamptz, (SELECT created_at"
+         " FROM idempotency_keys WHERE id <= (SELECT max(id) FROM idempotency_keys) - $3::bigint"
+         " ORDER BY id DESC LIMIT 1)) ORDER BY created_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
             "look for stored answers that are due in"},
     [STATEMENT_FIND_BUYERS] =
         {"SELECT asked.place, found.nth FROM products,"
@@ -46,9 +50,10 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
          " LATERAL (SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
          " FROM idempotency_keys WHERE scope = asked.scope AND key = asked.key LIMIT 1) AS found",
             "look up stored answers in"},
-    [STATEMENT_LOCK_WORK] = {WORK_COLUMNS "WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE",
+    [STATEMENT_LOCK_WORK] = {WORK_COLUMNS "WHERE " WORK_IS_OURS
+                                          " AND id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE",
         "lock work in"},
-    [STATEMENT_LOCK_DUE_WORK] = {WORK_COLUMNS "WHERE kind = $1::text AND due_at <= now()"
+    [STATEMENT_LOCK_DUE_WORK] = {WORK_COLUMNS "WHERE " WORK_IS_OURS " AND kind = $1::text AND due_at <= now()"
                                               " ORDER BY due_at, id LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
         "look for work that is due in"},
     [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},

@@ -27,7 +27,8 @@ struct writer {
     struct postgres_store *store;
     const struct world *world;
     bool is_commit_sent;
-    size_t sent_count; /* statements whose results are to come */
+    bool is_commit_refused; /* the server's answer to COMMIT itself is an error */
+    size_t sent_count;      /* statements whose results are to come */
     struct error *error;
 };
 
@@ -390,6 +391,7 @@ static enum err receive_all(struct writer *writer)
         bool is_commit = i == writer->sent_count - 1;
         err =
             link_result(link, is_commit ? STATEMENT_COMMIT : STATEMENT_ADD_PURCHASES, &result, writer->error);
+        writer->is_commit_refused = is_commit && err != ERR_NONE;
         ENSURE(err != ERR_NONE || !is_commit || slice_eq(slice_cstr(PQcmdStatus(result)), SLICE("COMMIT")));
         PQclear(result);
     }
@@ -420,11 +422,15 @@ enum err postgres_commit(struct store *base, const struct world *world, struct e
         link_close(link); /* half a pipeline has gone out, and COMMIT has not */
     else if (err == ERR_NONE)
         err = receive_all(&writer);
+    /* What comes after COMMIT's own answer cannot change a success. A refusal of COMMIT counts when the
+     * server lived to say that it goes on: one that gives up in the middle (PANIC: its log cannot be flushed)
+     * may find the commit in its log when it recovers. */
     bool was_lost = link->conn == NULL;
-    /* What comes after COMMIT's own answer cannot change it. */
-    if (!was_lost && link_end(link, NULL) != ERR_NONE)
+    bool goes_on = !was_lost && link_end(link, NULL) == ERR_NONE;
+    if (!goes_on)
         link_close(link);
-    bool is_unknown = err != ERR_NONE && was_lost && writer.is_commit_sent;
+    bool is_unknown =
+        err != ERR_NONE && writer.is_commit_sent && (was_lost || (writer.is_commit_refused && !goes_on));
     if (err == ERR_NONE || is_unknown)
         owe_quiet(&writer);
     if (is_unknown) /* the world forgets it, and our own notifications are not heard: look at everything */

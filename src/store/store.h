@@ -62,6 +62,7 @@ struct due {
     int64_t edge_ms; /* sales that start or end at or before it */
     int64_t key_ms;  /* stored answers made at or before it */
     size_t key_count_max;
+    size_t keys_kept_max; /* beyond so many the oldest are due whatever their age */
 };
 
 struct store_operations {

@@ -202,3 +202,16 @@ def test_key_without_effect_on_a_crowd(unlimited, shop_of):
 def test_traceparent_is_accepted(server, shop, value):
     """A traceparent, good or bad, keeps a request from being served."""
     shop.buy_well(shop.sale(), None, {"traceparent": value})
+
+
+def test_strangers_cannot_fill_the_store_with_keys(start_server, shop_of):
+    """--idempotency-max does not bound what is kept, or a reply that was just given is forgotten first."""
+    server = start_server("--purchase-interval", "0", "--idempotency-max", "20")
+    shop = shop_of(server)
+    sku, count = shop.sale(stock=100), 60
+    for _ in range(count):
+        shop.buy_well(sku, new_user(), key())
+    user, headers = new_user(), key()
+    last = shop.buy(sku, user, headers)
+    wire.wait_for(lambda: server.store.rows("SELECT count(*) FROM idempotency_keys")[0][0] <= 20, "few are kept", 15)
+    expect(shop.buy(sku, user, headers), 200, last.text)

@@ -218,7 +218,8 @@ static void tick(struct run *run, struct node *node, bool is_kept)
     struct error error = {.message = ""};
     struct due due = {.edge_ms = run->now_ms,
         .key_ms = run->now_ms - run->rules.idempotency_ttl_ms,
-        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX};
+        .key_count_max = RULES_KEYS_EXPIRED_PER_TICK_MAX,
+        .keys_kept_max = run->rules.idempotency_count_max};
     world_begin(&node->world);
     enum err err = store_load_due(node->store, &node->world, &due, &error);
     CHECK(run, err == ERR_NONE, "what is due cannot be loaded: %s", error.message);

@@ -305,7 +305,7 @@ static void what_is_due_is_not_waited_for_at_all(void **state)
 {
     struct scene *s = *state;
     struct error error = {.message = ""};
-    struct due due = {.edge_ms = 3000000, .key_ms = 7000, .key_count_max = 10};
+    struct due due = {.edge_ms = 3000000, .key_ms = 7000, .key_count_max = 10, .keys_kept_max = 1000};
     batch_add(&s->a.batch, "HELD", 10);
     batch_add(&s->a.batch, "FREE", 10);
     batch_add_key(&s->a.batch, "ann", "old", 1);
