@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import select
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 import wire
 from nodes import (Customers, NodeDatabase, buy, check_books, expect_away, is_ready, new_sale, number_in, postgres,
     start_haproxy, start_nodes, start_proxy, status, the_seed, wait_state)  # noqa: F401 (fixtures)
-from shop import ALREADY, NOT_ACTIVE, PURCHASES, Shop, iso, new_sku, new_user, now_ms
+from shop import ALREADY, MINUTE_MS, NOT_ACTIVE, PURCHASES, Shop, iso, new_sku, new_user, now_ms
 from test_flash_sale_sse import Events
 
 pytestmark = pytest.mark.needs("postgres")
@@ -26,6 +27,7 @@ HOT_BUYERS = 1000
 REFUSED = 10_000
 FRESH_SECONDS = 1.0
 STALENESS_MS = 1500
+EARLY_MS = 250  # a node knows the clock of the database to half a round trip, which is long on a busy machine
 
 
 @pytest.fixture
@@ -106,11 +108,12 @@ def of_the_clock(text):
 def wait_quiet(database):
     """Until what the end of a sale gives the nodes to do is done."""
     def is_quiet():
+        """For five seconds of two nodes that ask twice a second, in which they look around more than twice."""
         database.postgres.forget_statements()
-        wire.wait_for(lambda: clock_questions(database) >= 4, "the listeners ask for the time")
+        wire.wait_for(lambda: clock_questions(database) >= 20, "the listeners ask for the time", 20)
         return all(map(of_the_clock, database.postgres.statements(database.name)))
 
-    wire.wait_for(is_quiet, "only the clock runs", 20)
+    wire.wait_for(is_quiet, "only the clock runs", 30)
 
 
 def commits_of(database):
@@ -200,6 +203,25 @@ def test_listeners_hear_of_purchases_at_another_node(database, start_nodes):
         assert stocks == sorted(stocks, reverse=True) and stocks[-1:] == [0], seen
 
 
+def test_start_and_end_that_a_node_slept_through_are_told(database, start_nodes):
+    """Who watches a sale at a node that finds it begun and ended at once hears of an end without a start."""
+    a, b = start_nodes(database, 2)
+    shop, sku = Shop(a), new_sku("SLEPT")
+    assert shop.create(shop.body(sku, start=MINUTE_MS)).status == 201
+    wire.wait_for(lambda: status(b, sku)["stock"] == 10, "the other node knows it")
+    with Events(b, f"?sku={sku}") as events:
+        assert events.event()["data"]["state"] == "UPCOMING"
+        b.signal(signal.SIGSTOP)
+        try:
+            assert shop.create(shop.body(sku, start=-2 * MINUTE_MS, end=-MINUTE_MS)).status == 201
+            shop.wait_state(sku, "ENDED")
+        finally:
+            b.signal(signal.SIGCONT)
+        assert events.event()["data"] == {"sku": sku, "state": "ACTIVE"}
+        assert events.event()["data"] == {"sku": sku, "state": "ENDED", "reason": "TIME_EXPIRED"}
+    shop.close()
+
+
 def test_node_that_hears_nothing_stops_refusing_by_itself(database, start_nodes, start_proxy):
     """A node without its database goes on telling people that everything is sold, though it cannot know; or it does
     not come back."""
@@ -228,7 +250,7 @@ def test_node_that_hears_nothing_stops_refusing_by_itself(database, start_nodes,
     for _ in range(3):
         reply, seconds = buy(b, sku, new_user())
         expect_away(reply)
-        assert seconds < 1.0, "a node that knows that it is cut off lets people wait"
+        assert seconds < 3.0, "a node that knows that it is cut off lets people wait"
     shop = Shop(a)
     assert shop.create(shop.body(sku, stock=1)).status == 201
     shop.close()
@@ -308,7 +330,7 @@ def test_each_sale_turns_once(database, start_nodes, is_killed):
     nodes = start_nodes(database, 3)
     notifications = Notifications(database)
     skus = [new_sku("CLOCK") for _ in range(50)]
-    start = (now_ms() // 1000 + 3) * 1000
+    start = (now_ms() // 1000 + 5) * 1000
     end = start + 2000
     create_all(nodes[0], skus, start, end)
     assert now_ms() < start - 300, "too slow here to make 50 products in time"
@@ -319,7 +341,7 @@ def test_each_sale_turns_once(database, start_nodes, is_killed):
     for state, edge in (("ACTIVE", start), ("ENDED", end)):
         seen = wait_all(nodes, skus, state, database)
         print(f"{state} on {len(nodes)} nodes {[when - edge for when in seen]} ms after the edge")
-        assert all(edge <= when <= edge + 1000 for when in seen), seen
+        assert all(edge - EARLY_MS <= when <= edge + 1000 for when in seen), seen
         notifications.expect_once(skus)
     # Nodes look again for what is due, every few seconds: nothing is done a second time.
     before = updates(database, skus)
@@ -391,20 +413,21 @@ def test_node_with_a_wrong_clock_sells_by_the_clock_of_the_database(database, st
     wrong, = start_nodes(database, environment=wrong_clock(wrong_s))
     wrong.wait_log(lambda entry: entry["context"] == "store" and "clock" in entry["message"], "its clock is off")
     notifications = Notifications(database)
-    start = (now_ms() // 1000 + 2) * 1000
+    start = (now_ms() // 1000 + 4) * 1000
+    end = start + 3000
     skus = [new_sku("TIME") for _ in range(4)]
-    create_all(wrong, skus, start, start + 2000)
+    create_all(wrong, skus, start, end)
     notifications.expect_once(skus)
     assert [status(wrong, sku)["state"] for sku in skus] == ["UPCOMING"] * 4
     assert buy(wrong, skus[0], "too-early")[0].text == NOT_ACTIVE
     seen = wait_all([wrong, good], skus, "ACTIVE", database)
-    assert all(start <= when <= start + 1000 for when in seen), (start, seen)
+    assert all(start - EARLY_MS <= when <= start + 1000 for when in seen), (start, seen)
     reply, _ = buy(wrong, skus[0], "in-time")
     assert number_in(reply), reply
     (_, _, bought), = database.purchases(skus[0])
-    assert start <= bought <= now_ms() + 100, bought
+    assert start <= bought <= now_ms() + EARLY_MS, bought
     seen = wait_all([wrong, good], skus, "ENDED", database)
-    assert all(start + 2000 <= when <= start + 3000 for when in seen), (start, seen)
+    assert all(end - EARLY_MS <= when <= end + 1000 for when in seen), (end, seen)
     assert buy(wrong, skus[0], "too-late")[0].text == NOT_ACTIVE
     wrong.kill9()
     database.verify()
@@ -456,3 +479,15 @@ def test_key_at_two_nodes_at_once_is_one_purchase(database, start_nodes):
     rows = database.purchases(sku)
     assert len(rows) == 60 and len({user for _, user, _ in rows}) == 60
     database.verify()
+
+
+def test_node_that_starts_with_a_wrong_clock_ends_nobodys_sale(database, start_nodes, wrong_clock):
+    """A node that starts goes by its own clock until it has asked for the database's: it ends what still goes on."""
+    good, = start_nodes(database)
+    sku = new_sku("START")
+    create_all(good, [sku], now_ms() - 60_000, now_ms() + 1_800_000)
+    wait_state(good, sku, "ACTIVE")
+    wrong, = start_nodes(database, environment=wrong_clock(3600))
+    wrong.wait_log(lambda entry: entry["context"] == "store" and "clock" in entry["message"], "its clock is off")
+    assert buy(wrong, sku, "ann")[0].status == 200
+    assert database.rows("SELECT state FROM products WHERE sku = %s", sku) == [("ACTIVE",)]
