@@ -75,21 +75,41 @@ static enum err ask_number(
     return ERR_NONE;
 }
 
-static enum err check_version(const struct loader *loader, int64_t *version)
+static const char looking[] = "look for the tables of";
+
+/* Has it our table, and an encoding that holds every name? */
+static enum err check_database(const struct loader *loader)
 {
-    static const char doing[] = "look for the tables of";
-    const char *name = loader->link.name;
-    int64_t has_version = 0;
-    *version = 0;
-    enum err err =
-        ask_number(loader, "SELECT count(to_regclass('doorbuster_schema'))", doing, 0, &has_version);
-    if (err == ERR_NONE && has_version == 0)
-        return error_set(loader->error, ERR_OLDER,
+    PGresult *result;
+    enum err err = postgres_link_ask(&loader->link,
+        "SELECT to_regclass('doorbuster_schema') IS NOT NULL, current_setting('server_encoding')", looking,
+        &result, loader->error);
+    if (err != ERR_NONE)
+        return err;
+    bool has_table = PQgetvalue(result, 0, 0)[0] == 't';
+    const char *encoding = PQgetvalue(result, 0, 1);
+    if (strcmp(encoding, "UTF8") != 0)
+        err = error_set(loader->error, ERR_CORRUPT,
+            "%s has the encoding %s, expected UTF8: not every buyer's name fits in; make another database "
+            "with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+            loader->link.name, encoding);
+    else if (!has_table)
+        err = error_set(loader->error, ERR_OLDER,
             "%s holds no store: it has no table doorbuster_schema; make its tables with doorbuster migrate "
             "--store URL",
-            name);
+            loader->link.name);
+    PQclear(result);
+    return err;
+}
+
+static enum err check_version(const struct loader *loader, int64_t *version)
+{
+    const char *name = loader->link.name;
+    *version = 0;
+    enum err err = check_database(loader);
     if (err == ERR_NONE)
-        err = ask_number(loader, "SELECT version FROM doorbuster_schema", doing, 0, version);
+        err = ask_number(loader, "SELECT version FROM doorbuster_schema", looking, 0, version);
     if (err != ERR_NONE)
         return err;
     if (*version < 1)

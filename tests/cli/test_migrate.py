@@ -141,6 +141,22 @@ def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
     postgres.drop_database(rights)
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_is_refused(postgres, tmp_path, encoding):
+    """A buyer whose name has no place in the encoding stops the sale for everybody, or verify vouches for it."""
+    name = f"encoding_{encoding.lower()}"
+    postgres.sql(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    make_shop(tmp_path / "shop.db", 10)
+    for arguments in (["--store", postgres.url(name)], ["--from", tmp_path / "shop.db", "--to", postgres.url(name)]):
+        one_line(migrate(*arguments, expect=WORLD), name, f"the encoding {encoding}, expected UTF8",
+            "ENCODING 'UTF8' TEMPLATE template0")
+    assert postgres.sql(TABLES, database=name) == []
+    done = run("verify", "--store", postgres.url(name))
+    assert done.returncode == WORLD
+    one_line(done, f"the encoding {encoding}, expected UTF8")
+    postgres.drop_database(name)
+
+
 # --- a whole store ---
 
 def test_a_store_is_moved_whole(postgres, database, tmp_path):
