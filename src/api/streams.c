@@ -149,16 +149,17 @@ static void put_stock_update(struct strbuf *message, struct listener *listener, 
     strbuf_lit(message, "}}\n\n");
 }
 
-static void put_state_change(struct strbuf *message, struct listener *listener, const struct channel *channel)
+static void put_state_change(struct strbuf *message, struct listener *listener, const struct channel *channel,
+    enum sale_state state, enum end_reason reason)
 {
     put_event_head(message, listener);
     strbuf_lit(message, "{\"type\":\"state-change\",\"data\":{\"sku\":\"");
     strbuf_put(message, channel->sku);
     strbuf_lit(message, "\",\"state\":\"");
-    strbuf_put(message, sale_state_name(channel->state));
-    if (channel->end_reason != END_NONE) {
+    strbuf_put(message, sale_state_name(state));
+    if (reason != END_NONE) {
         strbuf_lit(message, "\",\"reason\":\"");
-        strbuf_put(message, end_reason_name(channel->end_reason));
+        strbuf_put(message, end_reason_name(reason));
     }
     strbuf_lit(message, "\"}}\n\n");
 }
@@ -177,7 +178,10 @@ static void send_to(struct listener *listener, struct slice data)
     http_stream_write(listener->stream, data);
 }
 
-/* Tells what has changed since; a client that has not taken the last message yet waits for on_ready. */
+/*
+ * Tells what has changed since; a client that has not taken the last message yet waits for on_ready. No sale
+ * ends that has not begun: when both came between two messages, both are told.
+ */
 static void tell(struct listener *listener)
 {
     const struct channel *channel = listener->channel;
@@ -186,10 +190,12 @@ static void tell(struct listener *listener)
     char memory[MESSAGE_MAX];
     struct strbuf message;
     strbuf_init(&message, memory, sizeof memory);
+    if (listener->told_state == SALE_UPCOMING && channel->state == SALE_ENDED)
+        put_state_change(&message, listener, channel, SALE_ACTIVE, END_NONE);
     if (listener->told_stock != channel->stock)
         put_stock_update(&message, listener, channel);
     if (listener->told_state != channel->state)
-        put_state_change(&message, listener, channel);
+        put_state_change(&message, listener, channel, channel->state, channel->end_reason);
     mark_told(listener);
     if (message.len > 0)
         send_to(listener, strbuf_slice(&message));
