@@ -37,7 +37,7 @@ struct limits_link {
     struct list waiting;
     size_t waiting_count;
     bool is_up;
-    int64_t up_ns;
+    int64_t missed_ns;           /* Redis has not heard of all attempts of before */
     struct limits_attempt probe; /* of an opening: the script is stored, then run once */
     char sha[SHA_LEN];
     char expiry[24]; /* ms, decimal */
@@ -118,11 +118,14 @@ static void fail_by(struct limits_link *link, const redisReply *reply)
         link->redis, reply->type == REDIS_REPLY_ERROR ? reply->str : "it answers what Redis would not");
 }
 
-/* A Redis that was away has not heard of the last attempts; until they no longer count, what this node
- * remembers of them counts too. */
+/*
+ * A Redis that was away has not heard of the last attempts; until they no longer count, what this node
+ * remembers of them counts too. Two threads may come to Redis in another order than to that memory, so that
+ * meanwhile of simultaneous attempts of one user each can be refused for the other.
+ */
 static bool knows_all(const struct limits_link *link)
 {
-    return clock_mono_ns() - link->up_ns > shared_limits_interval_ms(link->shared) * NS_PER_MS;
+    return clock_mono_ns() - link->missed_ns > shared_limits_interval_ms(link->shared) * NS_PER_MS;
 }
 
 static void on_reply(struct redis_call *call, const redisReply *reply)
@@ -176,7 +179,8 @@ static void on_probed(struct redis_call *call, const redisReply *reply)
     take_off(probe);
     if (reply != NULL && reply->type == REDIS_REPLY_INTEGER) {
         link->is_up = true;
-        link->up_ns = clock_mono_ns();
+        if (shared_limits_has_decided(link->shared))
+            link->missed_ns = clock_mono_ns();
         shared_limits_link_up(link->shared);
     } else if (reply != NULL) {
         fail_by(link, reply);
@@ -240,6 +244,7 @@ struct limits_link *limits_link_create(
     list_init(&link->waiting);
     int64_t interval_ms = shared_limits_interval_ms(shared);
     ENSURE(interval_ms > 0);
+    link->missed_ns = clock_mono_ns() - (interval_ms + 1) * NS_PER_MS;
     (void)snprintf(link->expiry, sizeof link->expiry, "%lld",
         (long long)(interval_ms > 1 ? interval_ms - 1 : interval_ms));
     put_key(SLICE("probe"), link->probe.key);

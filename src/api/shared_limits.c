@@ -128,6 +128,12 @@ void shared_limits_count_shared(struct shared_limits *shared, uint64_t wait_ns)
     atomic_fetch_add_explicit(&shared->wait_ns_total, wait_ns, memory_order_relaxed);
 }
 
+bool shared_limits_has_decided(const struct shared_limits *shared)
+{
+    return atomic_load_explicit(&shared->shared_total, memory_order_relaxed) > 0 ||
+           atomic_load_explicit(&shared->fallback_total, memory_order_relaxed) > 0;
+}
+
 void shared_limits_count_fallback(struct shared_limits *shared)
 {
     atomic_fetch_add_explicit(&shared->fallback_total, 1, memory_order_relaxed);

@@ -46,4 +46,7 @@ void shared_limits_link_down(struct shared_limits *shared, bool was_up, const ch
 void shared_limits_count_shared(struct shared_limits *shared, uint64_t wait_ns);
 void shared_limits_count_fallback(struct shared_limits *shared);
 
+/* Somebody's attempt has been decided, with Redis or without. */
+bool shared_limits_has_decided(const struct shared_limits *shared);
+
 #endif

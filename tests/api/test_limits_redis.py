@@ -18,6 +18,8 @@ pytestmark = pytest.mark.embedded  # the limiter knows nothing of stores
 
 PASSWORD = "s3cret:pass/word"
 PATIENCE = 15.0  # seconds, for what a node does by itself within two or three
+BURST_USERS = 20
+BURST_SECONDS = 30.0  # of tries to find Redis in time throughout
 WAIT_MAX = 1.0   # seconds; an attempt may wait 50 ms, the rest is for slow machines
 
 
@@ -135,20 +137,33 @@ def test_refused_attempts_on_other_nodes_count(start_redis, start_nodes):
 
 def test_one_of_a_burst_on_all_nodes_is_admitted(start_redis, start_nodes):
     """Of simultaneous requests of one user on several nodes none or several pass."""
-    nodes = start_nodes(*[start_redis().url()] * 3)
-    users = [new_user() for _ in range(20)]
+    url, end, proven = start_redis().url(), time.monotonic() + BURST_SECONDS, 0
+    while proven < BURST_USERS:
+        # New nodes, of which none has decided alone yet; the interval is longer than any machine is slow.
+        nodes = start_nodes(*[url] * 3, arguments=["--purchase-interval", "10m"])
+        while proven < BURST_USERS:
+            users = [new_user() for _ in range(5)]
+            admitted = burst(nodes, users)
+            if sum(fallbacks(node) for node in nodes) > 0:
+                break
+            assert sorted(admitted) == sorted(users)
+            proven += len(users)
+        for node in nodes:
+            node.server.stop()
+        if time.monotonic() > end:
+            pytest.skip(f"Redis cannot answer within 50 ms here: {proven} of {BURST_USERS} bursts proven")
+
+
+def burst(nodes, users):
+    """Nine requests of each user at once, over all nodes; the users of those that passed."""
     connections = [(user, wire.Connection(nodes[n % 3].server.port)) for user in users for n in range(9)]
     try:
         for user, connection in connections:
             connection.send(wire.build("POST", PURCHASES, {"X-User-Id": user}, {"sku": "NO-SUCH"}))
-        admitted = [user for user, connection in connections if connection.read_reply().status == 200]
+        return [user for user, connection in connections if connection.read_reply().status == 200]
     finally:
         for _, connection in connections:
             connection.close()
-    if sum(fallbacks(node) for node in nodes) == 0:
-        assert sorted(admitted) == sorted(users)
-    else:  # so slow a machine that nodes had to decide alone
-        assert set(admitted) == set(users)
 
 
 def test_waiting_for_redis_keeps_pipelined_answers_in_order(start_redis, start_nodes):
