@@ -66,7 +66,7 @@ def test_expired_sale_is_proven(start_server, shop_of):
     """A sale that ended by the clock is not proven."""
     server = start_server("--purchase-interval", "0")
     shop = shop_of(server)
-    sku = shop.sale(stock=5, sku=new_sku("PROOF"), end=1500)
+    sku = shop.sale(stock=5, sku=new_sku("PROOF"), end=3000)
     shop.buy_well(sku)
     message = wait_closeout(server, sku)["message"]
     assert message.endswith("ended TIME_EXPIRED: 1 of 5 units sold to 1 buyers, 4 left, rows and stock agree")
@@ -205,7 +205,7 @@ def work_figure(node, name):
 def test_node_that_lives_keeps_its_work(database, start_nodes):
     """A proof that takes longer than a lease is begun by a second node, or does not count in the end."""
     slow, = start_nodes(database)
-    sku, = sales_that_end(slow, 1, 1.5)
+    sku, = sales_that_end(slow, 1, 3)
     with no_reading(database):
         wait_for(lambda: claims(database), "the work is claimed", 20)
         _, first = claims(database)[sku]
@@ -223,7 +223,7 @@ def test_node_that_lives_keeps_its_work(database, start_nodes):
 def test_work_of_a_killed_node_is_taken_over(database, start_nodes):
     """kill -9 of the node that counts: nobody else does it, or only after a long time, or it is done twice."""
     victim, = start_nodes(database)
-    skus = sales_that_end(victim, 3, 2)
+    skus = sales_that_end(victim, 3, 4)
     with no_reading(database):
         wait_for(lambda: len(claims(database)) == len(skus), "all work is claimed", 20)
         other, = start_nodes(database)
@@ -242,7 +242,7 @@ def test_work_of_a_killed_node_is_taken_over(database, start_nodes):
 def test_node_killed_amid_many(database, start_nodes):
     """A hundred sales end at once and a node dies over them: one is not proven, or late, or by two that live."""
     victim, other = start_nodes(database, 2)
-    skus = sales_that_end(victim, MANY, 6)
+    skus = sales_that_end(victim, MANY, 10)
     wait_for(lambda: len(proofs(victim)) >= MANY // 10, "the victim has begun", 30)
     with no_reading(database):
         wait_for(lambda: len(claims(database)) == 2 * IN_FLIGHT_MAX, "both hold what they have claimed")
@@ -262,7 +262,7 @@ def test_node_killed_amid_many(database, start_nodes):
 def test_stopped_node_gives_back_what_waits(database, start_nodes):
     """SIGTERM of a node that counts: what it has begun is lost, or what waits there waits for a lease."""
     first, = start_nodes(database)
-    skus = sales_that_end(first, 3, 2)
+    skus = sales_that_end(first, 3, 4)
     with no_reading(database):
         wait_for(lambda: len(claims(database)) == len(skus), "all work is claimed", 20)
         other, = start_nodes(database)
