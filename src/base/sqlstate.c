@@ -99,6 +99,16 @@ bool sqlstate_in(struct slice message, struct slice *code, struct slice *said)
     return false;
 }
 
+const char *sqlstate_advice_without(const char *message)
+{
+    static const char *const away[] = {"refused", "timed out", "timeout", "No route", "unreachable",
+        "No such file", "closed the connection"};
+    for (size_t i = 0; i < sizeof away / sizeof away[0]; i++)
+        if (strcasestr(message, away[i]) != NULL)
+            return "is PostgreSQL running there, and let through?";
+    return "look at the URL, at the variables PG... and at the log of the database server";
+}
+
 void sqlstate_put_line(struct strbuf *line, struct slice message)
 {
     struct slice rest = slice_trim(message);

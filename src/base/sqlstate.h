@@ -28,6 +28,9 @@ const struct sqlstate *sqlstate_find(struct slice code);
  */
 bool sqlstate_in(struct slice message, struct slice *code, struct slice *said);
 
+/* What to do about a message of libpq that has no code: no server answered, or it was not even asked. */
+const char *sqlstate_advice_without(const char *message);
+
 /* The message as one line: blanks and line ends in a row become one blank, hints and places are left out. */
 void sqlstate_put_line(struct strbuf *line, struct slice message);
 

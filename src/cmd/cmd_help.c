@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `doorbuster help [VERB] [--man]`. */
+#include "base/database_url.h"
 #include "cmd/cmd.h"
 
 /* The text on standard output is all that was asked for: when it cannot be written, that is a failure. */
@@ -20,7 +21,7 @@ static int help_verb(const char *name)
         params_help_verb(stdout, verb);
         return finish();
     }
-    error_set(&error, ERR_USAGE, "there is no verb \"%s\"%s%s%s", name,
+    error_set(&error, ERR_USAGE, "there is no verb \"%s\"%s%s%s", database_shown(name),
         nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest,
         nearest == NULL ? "; doorbuster --help lists them" : "?");
     return cmd_fail(VERB_HELP, &error);

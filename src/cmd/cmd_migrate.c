@@ -21,6 +21,10 @@ static enum err check_params(const struct params *params, struct error *error)
     if ((params->from == NULL) != (params->to == NULL))
         return error_set(
             error, ERR_USAGE, "--from and --to go together, for example --from shop.db --to %s", example);
+    if (params->from != NULL && params->is_typed[PARAM_migrate_store])
+        return error_set(error, ERR_USAGE,
+            "--store does not go with --from and --to: either make tables, --store %s, or copy a file",
+            example);
     const char *url = params->from != NULL ? params->to : params->migrate_store;
     if (url == NULL)
         return error_set(error, ERR_USAGE, "give the database: --store %s", example);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one entry point: finds the verb and hands the rest of the command line to its cmd_<verb>. */
 #include "base/slice.h"
+#include "base/database_url.h"
 #include "cmd/cmd.h"
 
 typedef int verb_run(int argc, char **argv);
@@ -42,7 +43,8 @@ int main(int argc, char **argv)
                                                                                         : EXIT_WELL;
     if (!params_find_verb(argv[1], &verb, &nearest)) {
         (void)fprintf(stderr, "doorbuster: there is no verb \"%s\"%s%s; doorbuster --help lists them\n",
-            argv[1], nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest);
+            database_shown(argv[1]), nearest == NULL ? "" : "; did you mean ",
+            nearest == NULL ? "" : nearest);
         return EXIT_USAGE;
     }
     if (asks_for_help(argc - 1, argv + 1))

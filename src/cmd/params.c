@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/database_url.h"
 #include "base/ensure.h"
 #include "cmd/params_priv.h"
 
@@ -68,6 +69,8 @@ struct origin {
     const char *name;
     bool is_env;
 };
+
+enum { SHOWN_SIZE = 64 };
 
 static bool has_verb(const struct param_row *row, enum verb verb)
 {
@@ -157,6 +160,7 @@ void param_put_expected(struct strbuf *out, const struct param_row *row)
 {
     switch (row->kind) {
     case KIND_STRING:
+    case KIND_STORE:
     case KIND_LIST:
         strbuf_printf(out, "%s of %lld to %lld bytes", row->detail, (long long)row->min, (long long)row->max);
         break;
@@ -204,18 +208,26 @@ static const char *example_value(const struct param_row *row)
     return row->detail;
 }
 
+/* "text", cut and without control characters; one that may be a secret only by its length. */
+static void show(const char *text, bool is_secret, char shown[SHOWN_SIZE])
+{
+    if (is_secret || database_may_be_secret(text)) {
+        (void)snprintf(shown, SHOWN_SIZE, "a text of %zu bytes (not shown)", strlen(text));
+        return;
+    }
+    (void)snprintf(shown, SHOWN_SIZE, "\"%.48s%s", text, strlen(text) > 48 ? "...\"" : "\"");
+    for (char *c = shown; *c != '\0'; c++)
+        *c = isprint((unsigned char)*c) || (unsigned char)*c >= 0x80 ? *c : '?';
+}
+
 /* The one sentence about a bad value: what was given, what was expected, an example. */
 static enum err bad_value(
     const struct param_row *row, const struct origin *origin, const char *text, struct error *error)
 {
-    char shown[64];
-    if (row->kind == KIND_SECRET) {
-        (void)snprintf(shown, sizeof shown, "a text of %zu bytes (not shown)", strlen(text));
-    } else {
-        (void)snprintf(shown, sizeof shown, "\"%.48s%s", text, strlen(text) > 48 ? "...\"" : "\"");
-        for (char *c = shown; *c != '\0'; c++)
-            *c = isprint((unsigned char)*c) || (unsigned char)*c >= 0x80 ? *c : '?';
-    }
+    char shown[SHOWN_SIZE];
+    if (row->kind == KIND_STORE && database_store_check(text, origin->name, error) != ERR_NONE)
+        return ERR_USAGE;
+    show(text, row->kind == KIND_SECRET || row->kind == KIND_STORE, shown);
     char space[256];
     struct strbuf expected;
     strbuf_init(&expected, space, sizeof space);
@@ -312,6 +324,9 @@ static bool read_value(struct params *params, const struct param_row *row, const
     case KIND_STRING:
         *(const char **)member = text;
         return is_length_ok(row, text);
+    case KIND_STORE:
+        *(const char **)member = text;
+        return is_length_ok(row, text) && database_store_check(text, "", NULL) == ERR_NONE;
     case KIND_SECRET:
         *(const char **)member = text;
         return is_secret_ok(row, text);
@@ -365,8 +380,8 @@ static enum err read_secret_file(struct params *params, const struct param_row *
     char text[1024];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return error_set(error, ERR_USAGE, "%s names \"%s\", which cannot be read: %s", origin->name, path,
-            strerror(errno));
+        return error_set(error, ERR_USAGE, "%s names \"%s\", which cannot be read: %s", origin->name,
+            database_shown(path), strerror(errno));
     if (fgets(text, sizeof text, file) == NULL)
         text[0] = '\0';
     (void)fclose(file);
@@ -443,7 +458,8 @@ static enum err unknown_flag(enum verb verb, struct slice name, struct error *er
     const char *verb_name = verb_rows[verb].name;
     if (nearest == NULL)
         return error_set(error, ERR_USAGE,
-            "there is no flag --%s; doorbuster %s --help lists those there are", word, verb_name);
+            "there is no flag --%s; doorbuster %s --help lists those there are", database_shown(word),
+            verb_name);
     return error_set(error, ERR_USAGE,
         "there is no flag --%s; did you mean --%s? doorbuster %s --help lists all", word, nearest, verb_name);
 }
@@ -472,6 +488,7 @@ static enum err set_flag(struct params *params, enum verb verb, int argc, char *
     struct origin origin = {flag, false};
     ptrdiff_t id = row - param_rows;
     params->is_given[id] = true;
+    params->is_typed[id] = true;
     if (is_file)
         return read_secret_file(params, row, &origin, text, error);
     if (row->kind == KIND_LIST && !has_list[id]) {
@@ -492,8 +509,8 @@ static enum err set_flags(struct params *params, enum verb verb, int argc, char 
         } else if (is_after_flags || argv[i][0] != '-' || argv[i][1] == '\0') {
             params->args[params->args_count++] = argv[i];
         } else if (argv[i][1] != '-') {
-            return error_set(
-                error, ERR_USAGE, "there is no flag %s; flags are whole words, --like-this", argv[i]);
+            return error_set(error, ERR_USAGE, "there is no flag %s; flags are whole words, --like-this",
+                database_shown(argv[i]));
         } else {
             enum err err = set_flag(params, verb, argc, argv, &i, has_list, error);
             if (err != ERR_NONE)
@@ -506,10 +523,13 @@ static enum err set_flags(struct params *params, enum verb verb, int argc, char 
 static enum err check_arguments(const struct params *params, enum verb verb, struct error *error)
 {
     const struct verb_row *row = &verb_rows[verb];
-    if (params->args_count > row->count_max)
+    if (params->args_count > row->count_max) {
+        char shown[SHOWN_SIZE];
+        show(params->args[row->count_max], false, shown);
         return error_set(error, ERR_USAGE,
-            "\"%s\" is one word too many; usage: doorbuster %s %s[--flag VALUE]...",
-            params->args[row->count_max], row->name, row->count_max == 0 ? "" : row->arguments);
+            "%s is one word too many; usage: doorbuster %s %s[--flag VALUE]...", shown, row->name,
+            row->count_max == 0 ? "" : row->arguments);
+    }
     if (params->args_count < row->count_min)
         return error_set(
             error, ERR_USAGE, "%s is missing; doorbuster %s --help explains it", row->arguments, row->name);

@@ -38,6 +38,7 @@ struct param_list {
 };
 
 #define PARAM_MEMBER_STRING(member) const char *member;
+#define PARAM_MEMBER_STORE(member) const char *member;
 #define PARAM_MEMBER_SECRET(member) const char *member;
 #define PARAM_MEMBER_LIST(member) struct param_list member;
 #define PARAM_MEMBER_FLAG(member) bool member;
@@ -55,6 +56,7 @@ struct params {
     char **args; /* the positional arguments, in argv */
     int args_count;
     bool is_given[PARAM_COUNT]; /* by flag or environment rather than by default; is_given[PARAM_member] */
+    bool is_typed[PARAM_COUNT]; /* by flag */
     char **owned;               /* texts that are neither in argv nor in the environment */
     size_t owned_count;
 };

@@ -8,6 +8,7 @@
 
 enum param_kind {
     KIND_STRING,
+    KIND_STORE,
     KIND_SECRET,
     KIND_LIST,
     KIND_FLAG,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/database_url.h"
 #include "base/ensure.h"
 #include "rush/journal.h"
 #include "rush/progress.h"
@@ -50,8 +51,8 @@ static enum err no_such_scenario(const char *name, struct error *error)
     for (size_t i = 0; scenario_at(i) != NULL && len < sizeof known - 1; i++)
         len += (size_t)snprintf(
             known + len, sizeof known - len, "%s%s", i > 0 ? ", " : "", scenario_at(i)->name);
-    return error_set(
-        error, ERR_USAGE, "no scenario is called '%.60s'; there are %s", name == NULL ? "" : name, known);
+    return error_set(error, ERR_USAGE, "no scenario is called '%.60s'; there are %s",
+        name == NULL ? "" : database_shown(name), known);
 }
 
 static enum err fill_options(struct rush *rush, const struct rush_options *options, struct error *error)

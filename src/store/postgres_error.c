@@ -154,7 +154,7 @@ static enum err without_code(PGconn *conn, const char *doing, const char *name, 
     bool is_lost = PQstatus(conn) == CONNECTION_BAD;
     return error_set(error, is_lost ? ERR_UNAVAILABLE : ERR_REFUSED, "cannot %s %s: %.*s; %s", doing, name,
         SLICE_ARGS(strbuf_slice(&line)),
-        is_lost ? "is PostgreSQL running there, and let through?" : "look at the log of the database server");
+        is_lost ? sqlstate_advice_without(PQerrorMessage(conn)) : "look at the log of the database server");
 }
 
 enum err postgres_failure(PGconn *conn, const PGresult *result, const char *doing, struct error *error)

@@ -109,9 +109,8 @@ enum err postgres_link_fail(
     }
     strbuf_init(&line, text, sizeof text);
     sqlstate_put_line(&line, message);
-    return error_set(error, ERR_UNAVAILABLE,
-        "cannot %s %s: %.*s; is PostgreSQL running there, and let through?", doing, link->name,
-        SLICE_ARGS(strbuf_slice(&line)));
+    return error_set(error, ERR_UNAVAILABLE, "cannot %s %s: %.*s; %s", doing, link->name,
+        SLICE_ARGS(strbuf_slice(&line)), sqlstate_advice_without(PQerrorMessage(link->conn)));
 }
 
 enum err postgres_link_run(

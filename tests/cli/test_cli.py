@@ -28,9 +28,9 @@ def environment(**extra):
     return {**kept, **extra}
 
 
-def run(*arguments, **extra):
+def run(*arguments, cwd=None, **extra):
     return subprocess.run([str(BINARY), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=SECONDS_MAX, env=environment(**extra))
+                          timeout=SECONDS_MAX, cwd=cwd, env=environment(**extra))
 
 
 class Demo:
@@ -152,6 +152,50 @@ def test_a_wrong_variable_is_wrong_usage_too():
     result = run("serve", DOORBUSTER_NET_THREADS="many")
     assert result.returncode == 2
     assert "DOORBUSTER_NET_THREADS is \"many\"" in result.stderr
+
+
+SECRET_URL = "postgres://u:TOPSECRET@127.0.0.1/db"
+
+
+@pytest.mark.parametrize("arguments", [
+    ["verify", SECRET_URL],
+    ["verify", "host=h password=TOPSECRET"],
+    ["verify", "--quiet=" + SECRET_URL],
+    ["serve", "--" + SECRET_URL],
+    ["serve", "-" + SECRET_URL],
+    ["serve", "--net-threads", SECRET_URL],
+    ["serve", "--admin-key-file", SECRET_URL],
+    ["serve", "--store", SECRET_URL + "x" * 5000],
+    ["verify", "--store", "TOPSECRET" + "x" * 5000],
+    ["migrate", "--from", "shop.db", "--to", SECRET_URL + "x" * 5000],
+    ["migrate", "--from", "TOPSECRET" + "x" * 5000, "--to", SECRET_URL],
+    ["rush", SECRET_URL],
+    ["help", SECRET_URL],
+    [SECRET_URL],
+])
+def test_a_password_in_a_wrong_place_is_not_shown(arguments):
+    """Who forgets --store finds the password in a log."""
+    result = run(*arguments)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert "TOPSECRET" not in result.stderr and "(not shown)" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("store", ["postgres:shop", "Postgres://u:TOPSECRET@127.0.0.1/shop", "postgresql:/shop",
+    "mysql://a:TOPSECRET@h/d", "host=127.0.0.1 dbname=shop password=TOPSECRET", "dbname=shop"])
+def test_a_mistyped_database_is_no_file(store, tmp_path):
+    """A server sells from a new file that has the name of a database."""
+    for arguments in (["serve", "--store", store], ["verify", "--store", store], ["migrate", "--store", store],
+            ["migrate", "--from", store, "--to", "postgres://h/d"], ["migrate", "--from", "shop.db", "--to", store],
+            ["serve"], ["verify"], ["migrate"]):
+        extra = {} if len(arguments) > 1 else {"DOORBUSTER_STORE": store}
+        result = run(*arguments, cwd=tmp_path, **extra)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+        assert "looks like a database but is no URL" in result.stderr and "./NAME" in result.stderr, result.stderr
+        assert ("DOORBUSTER_STORE " in result.stderr) == (len(arguments) == 1), result.stderr
+        assert "TOPSECRET" not in result.stderr, result.stderr
+        assert not any(tmp_path.iterdir())
+    result = run("verify", "--store", "./" + store, cwd=tmp_path)
+    assert result.returncode == 3 and "looks like a database" not in result.stderr, result.stderr
 
 
 def test_full_standard_output_is_no_success():

@@ -127,10 +127,17 @@ def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
     one_line(migrate("--store", postgres.url(name, port=1), expect=WORLD), "Connection refused")
     one_line(migrate("--store", "postgres://a:b@127.0.0.1:x/y", expect=WORLD))
     for arguments in (["--store", "shop.db"], ["--store", "postgres://u:se@cret@h/x"], [], ["--from", "shop.db"],
-            ["--to", url], ["--from", url, "--to", url], ["--from", "shop.db", "--to", "other.db"]):
+            ["--to", url], ["--store", url, "--from", "shop.db", "--to", url],
+            ["--from", url, "--to", url], ["--from", "shop.db", "--to", "other.db"]):
         done = migrate(*arguments, expect=USAGE)
         one_line(done)
         assert "cret" not in done.stderr, done.stderr
+    one_line(migrate("--store", url, "--from", "shop.db", "--to", url, expect=USAGE), "--store does not go with --from")
+    done = run("migrate", "--from", "no-such.db", "--to", url, DOORBUSTER_STORE=url)  # the server's: not typed here
+    assert done.returncode == WORLD and "--store" not in done.stderr, done.stderr
+    advice = migrate("--store", postgres.url(name, password=None), expect=WORLD)
+    one_line(advice, "no password supplied")
+    assert "is PostgreSQL running" not in advice.stderr, advice.stderr
     postgres.sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert migrate("--store", url).returncode == HOLDS  # a default is no standby: the transaction says what it wants
     rights = postgres.create_database("rights")

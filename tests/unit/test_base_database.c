@@ -22,6 +22,55 @@ static void urls_are_told_from_paths(void **state)
     assert_false(database_url_is(""));
 }
 
+/* Wrong if this fails: a database that was named wrongly becomes a new file of that name, or a file is
+ * refused. */
+static void what_is_neither_path_nor_url_is_refused(void **state)
+{
+    static const char *const stores[] = {"shop.db", "/var/lib/a://b", "./mysql://x", "../host=h",
+        "postgres://h/d", "postgresql:///d", "postgres", "postgres.db", "myhost=1", "a/user=1", "hosts=1",
+        "host", "user name", ""};
+    static const char *const others[] = {"postgres:shop", "Postgres://h/d", "POSTGRESQL:d", "postgresql:/h/d",
+        "mysql://a:secret@h/d", "x/mysql://h", "host=h dbname=shop password=secret", " dbname=d", "x\tport=1",
+        "HOST = h", "password=secret", "service=s", "hostaddr=1.2.3.4", "user=u"};
+    (void)state;
+    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++)
+        assert_int_equal(database_store_check(stores[i], "--store", NULL), ERR_NONE);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct error error;
+        assert_int_equal(database_store_check(others[i], "--store", &error), ERR_USAGE);
+        assert_ptr_equal(strstr(error.message, "--store looks like a database"), error.message);
+        assert_non_null(strstr(error.message, "./NAME"));
+        assert_null(strstr(error.message, "secret"));
+    }
+}
+
+/* Wrong if this fails: a password typed in a wrong place is repeated, or what else was typed is not. */
+static void only_what_may_be_a_secret_is_hidden(void **state)
+{
+    static const char *const secrets[] = {
+        "postgres://u:p@h/d", "http://u:p@h", "Password=x", "host=h pass=x", "postgres:u:p@h"};
+    static const char *const words[] = {"now", "shop.db", "127.0.0.1:3000", "a@b", ""};
+    (void)state;
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
+        assert_string_equal(database_shown(secrets[i]), "(not shown)");
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        assert_ptr_equal(database_shown(words[i]), words[i]);
+}
+
+/* Wrong if this fails: who forgot a password is sent to look for a server. */
+static void advice_fits_what_libpq_says(void **state)
+{
+    static const char *const away[] = {"Connection refused", "Connection timed out", "timeout expired",
+        "No route to host", "Network is unreachable"};
+    static const char *const ours[] = {"fe_sendauth: no password supplied", "invalid port number: \"x\"",
+        "invalid sslmode value: \"x\"", "server does not support SSL, but SSL was required", ""};
+    (void)state;
+    for (size_t i = 0; i < sizeof away / sizeof away[0]; i++)
+        assert_non_null(strstr(sqlstate_advice_without(away[i]), "is PostgreSQL running there"));
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        assert_null(strstr(sqlstate_advice_without(ours[i]), "running"));
+}
+
 /* Wrong if this fails: a password, or a piece of one, is shown. */
 static void names_show_no_password(void **state)
 {
@@ -140,6 +189,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_told_from_paths),
+        cmocka_unit_test(what_is_neither_path_nor_url_is_refused),
+        cmocka_unit_test(only_what_may_be_a_secret_is_hidden),
+        cmocka_unit_test(advice_fits_what_libpq_says),
         cmocka_unit_test(names_show_no_password),
         cmocka_unit_test(a_long_url_is_cut),
         cmocka_unit_test(codes_have_their_meaning),
