@@ -223,7 +223,8 @@ def part_clang():
 
 def part_tsan():
     directory = build("tsan")
-    return [*meson_tests("tsan", directory, ["unit"], without=["one-thread"]), sale("tsan: a sale without a data race", directory, 200),
+    return [*meson_tests("tsan", directory, ["unit"], without=["one-thread"]),
+            sale("tsan: a sale without a data race", directory, 200),
             *pytest("tests/api", directory / "doorbuster", "tsan: ", TSAN_SELECT)]
 
 
