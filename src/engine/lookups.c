@@ -79,10 +79,10 @@ static void answer_batch(struct lookups *lookups, size_t count)
         lookup->status = status;
         engine_port_post_lookup(lookup->port, lookup);
     }
-    if (status == ERR_NONE)
-        return;
-    log_error("engine", "purchases could not be looked up: %s", error.message);
-    fail_waiting(lookups, status);
+    if (status != ERR_NONE)
+        log_error("engine", "purchases could not be looked up: %s", error.message);
+    if (status == ERR_UNAVAILABLE || status == ERR_TIMEOUT)
+        fail_waiting(lookups, status);
 }
 
 static void *lookups_main(void *argument)
