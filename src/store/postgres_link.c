@@ -224,6 +224,15 @@ static enum err run_with_name(struct link *link, const char *sql, const char *do
     return err;
 }
 
+int64_t link_clock_ahead_ms(int64_t database_ms, int64_t round_trip_ms)
+{
+    int64_t wall_ms = clock_wall_ms();
+    int64_t ahead_of_wall_ms = database_ms - (wall_ms - round_trip_ms / 2);
+    int64_t doubt_ms = round_trip_ms / 2 + 1;
+    bool is_same = ahead_of_wall_ms <= doubt_ms && ahead_of_wall_ms >= -doubt_ms;
+    return wall_ms - clock_steady_ms() + (is_same ? 0 : ahead_of_wall_ms);
+}
+
 /* A standby can be read and would refuse the first purchase. */
 static enum err check_is_primary(struct link *link, struct error *error)
 {
@@ -238,7 +247,7 @@ static enum err check_is_primary(struct link *link, struct error *error)
         return err;
     bool is_read_only = PQgetvalue(result, 0, 0)[0] == 't';
     if (slice_to_i64(slice_cstr(PQgetvalue(result, 0, 1)), &database_ms))
-        link->clock_ahead_ms = database_ms - (asked_ms + clock_steady_ms()) / 2;
+        link->clock_ahead_ms = link_clock_ahead_ms(database_ms, clock_steady_ms() - asked_ms);
     bool is_safe = slice_eq(slice_cstr(PQgetvalue(result, 0, 2)), SLICE("on"));
     PQclear(result);
     char name[POSTGRES_NAME_LEN_MAX];

@@ -38,6 +38,12 @@ struct link {
     int formats[LINK_PARAMS_MAX];
 };
 
+/*
+ * How far the database's clock, which said `database_ms` some time in the last `round_trip_ms`, is ahead of
+ * clock_steady_ms. A difference from the wall clock that the round trip may have made is none.
+ */
+int64_t link_clock_ahead_ms(int64_t database_ms, int64_t round_trip_ms);
+
 /* Closed. All texts must outlive the link. */
 void link_init(struct link *link, const char *url, const char *application_name,
     const struct link_statement *statements, size_t statement_count);

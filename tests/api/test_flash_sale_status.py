@@ -102,6 +102,8 @@ def test_sale_window_is_exact(server, shop):
     start, end = now + 700, now + 1700
     body = shop.body(sku, stock=100_000, start=700, end=1700)
     start, end = ms_of(body["startTime"]), ms_of(body["endTime"])
+    # A node of a shared store knows the database's clock up to half a round trip.
+    doubt = 0 if server.store.kind == "sqlite" else 50
     assert shop.create(body).status == 201
     seen = []  # (sent, received, reply)
     while now_ms() < end + 400:
@@ -112,10 +114,10 @@ def test_sale_window_is_exact(server, shop):
     for (sent, received, reply), match in zip(seen, sold):
         if match is not None:
             assert start <= ms_of(match[2]) < end, (start, end, reply)
-            assert received >= start and sent < end
+            assert received >= start - doubt and sent < end + doubt
         else:
             expect(reply, 200, NOT_ACTIVE)
-            assert sent <= start + TICK_MS + 400 or received >= end, (start, end, sent, received)
+            assert sent <= start + TICK_MS + 400 or received >= end - doubt, (start, end, sent, received)
     assert any(sold) and sold[0] is None and sold[-1] is None
     data = shop.wait_state(sku, "ENDED")
     assert data["stock"] == 100_000 - sum(match is not None for match in sold)
