@@ -4,7 +4,11 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { MS_PER_S = 1000, NS_PER_S = 1000000000 };
+enum { MS_PER_S = 1000, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
+
+/* Two clocks are read together when no more than this lies between; else the best of so many readings counts.
+ */
+enum { GAP_NS = 5000, READINGS_MAX = 16 };
 
 static const int64_t YEAR_0000_MS = -62167219200000;
 static const int64_t YEAR_9999_MS = 253402300799999;
@@ -23,7 +27,7 @@ int64_t clock_mono_ns(void)
 
 int64_t clock_wall_ms(void)
 {
-    return read_ns(CLOCK_REALTIME) / 1000000;
+    return read_ns(CLOCK_REALTIME) / NS_PER_MS;
 }
 
 int64_t clock_thread_cpu_ns(void)
@@ -210,15 +214,48 @@ bool clock_parse_iso(struct slice text, int64_t *wall_ms)
     return true;
 }
 
+/* How far the wall clock is ahead of the monotonic one. Who is put aside between the readings reads again. */
+static int64_t wall_ahead_of_mono_ns(void)
+{
+    int64_t least_gap_ns = INT64_MAX;
+    int64_t ahead_ns = 0;
+    for (int i = 0; i < READINGS_MAX && least_gap_ns > GAP_NS; i++) {
+        int64_t before_ns = clock_mono_ns();
+        int64_t wall_ns = read_ns(CLOCK_REALTIME);
+        int64_t gap_ns = clock_mono_ns() - before_ns;
+        if (gap_ns < least_gap_ns) {
+            least_gap_ns = gap_ns;
+            ahead_ns = wall_ns - (before_ns + gap_ns / 2);
+        }
+    }
+    return ahead_ns;
+}
+
+/* What it was at the first call. */
+static int64_t first_ahead_ns(void)
+{
+    static atomic_int_fast64_t first_ns; /* 0: not yet known */
+    int64_t ahead_ns = atomic_load(&first_ns);
+    if (ahead_ns == 0) {
+        int64_t now_ns = wall_ahead_of_mono_ns();
+        if (atomic_compare_exchange_strong(&first_ns, &ahead_ns, now_ns))
+            ahead_ns = now_ns;
+    }
+    return ahead_ns;
+}
+
+int64_t clock_steady_ns(int64_t mono_ns)
+{
+    return mono_ns + first_ahead_ns();
+}
+
 int64_t clock_steady_ms(void)
 {
-    static atomic_int_fast64_t start_ms; /* 0: not yet known */
-    int64_t mono_ms = clock_mono_ns() / 1000000;
-    int64_t before = atomic_load(&start_ms);
-    if (before == 0) {
-        int64_t now = clock_wall_ms() - mono_ms;
-        if (atomic_compare_exchange_strong(&start_ms, &before, now))
-            before = now;
-    }
-    return before + mono_ms;
+    return clock_steady_ns(clock_mono_ns()) / NS_PER_MS;
+}
+
+int64_t clock_wall_set_ms(void)
+{
+    int64_t first_ns = first_ahead_ns();
+    return (wall_ahead_of_mono_ns() - first_ns) / NS_PER_MS;
 }

@@ -10,7 +10,10 @@
 #include "base/log.h"
 #include "store/postgres_priv.h"
 
-enum { NS_PER_MS = 1000000 };
+enum {
+    NS_PER_MS = 1000000,
+    CLOCK_DOUBT_MS = 2 /* times are cut to whole milliseconds on both sides */
+};
 
 /*
  * What a session of ours needs, whatever the defaults of server, database and role are.
@@ -224,20 +227,20 @@ static enum err run_with_name(struct link *link, const char *sql, const char *do
     return err;
 }
 
-int64_t link_clock_ahead_ms(int64_t database_ms, int64_t round_trip_ms)
+int64_t link_clock_ahead_ms(int64_t database_ms, int64_t asked_ns, int64_t answered_ns)
 {
-    int64_t wall_ms = clock_wall_ms();
-    int64_t ahead_of_wall_ms = database_ms - (wall_ms - round_trip_ms / 2);
-    int64_t doubt_ms = round_trip_ms / 2 + 1;
-    bool is_same = ahead_of_wall_ms <= doubt_ms && ahead_of_wall_ms >= -doubt_ms;
-    return wall_ms - clock_steady_ms() + (is_same ? 0 : ahead_of_wall_ms);
+    int64_t set_ms = clock_wall_set_ms();
+    int64_t asked_ms = clock_steady_ns(asked_ns) / NS_PER_MS + set_ms;
+    int64_t answered_ms = clock_steady_ns(answered_ns) / NS_PER_MS + set_ms;
+    bool is_same = database_ms >= asked_ms - CLOCK_DOUBT_MS && database_ms <= answered_ms + CLOCK_DOUBT_MS;
+    return set_ms + (is_same ? 0 : database_ms - (asked_ms + (answered_ms - asked_ms) / 2));
 }
 
 /* A standby can be read and would refuse the first purchase. */
 static enum err check_is_primary(struct link *link, struct error *error)
 {
     PGresult *result;
-    int64_t asked_ms = clock_steady_ms();
+    int64_t asked_ns = clock_mono_ns();
     int64_t database_ms;
     enum err err = postgres_ask(link->conn,
         "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,"
@@ -245,9 +248,10 @@ static enum err check_is_primary(struct link *link, struct error *error)
         NULL, "look at", &result, error);
     if (err != ERR_NONE)
         return err;
+    int64_t answered_ns = clock_mono_ns();
     bool is_read_only = PQgetvalue(result, 0, 0)[0] == 't';
     if (slice_to_i64(slice_cstr(PQgetvalue(result, 0, 1)), &database_ms))
-        link->clock_ahead_ms = link_clock_ahead_ms(database_ms, clock_steady_ms() - asked_ms);
+        link->clock_ahead_ms = link_clock_ahead_ms(database_ms, asked_ns, answered_ns);
     bool is_safe = slice_eq(slice_cstr(PQgetvalue(result, 0, 2)), SLICE("on"));
     PQclear(result);
     char name[POSTGRES_NAME_LEN_MAX];

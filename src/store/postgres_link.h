@@ -39,10 +39,11 @@ struct link {
 };
 
 /*
- * How far the database's clock, which said `database_ms` some time in the last `round_trip_ms`, is ahead of
- * clock_steady_ms. A difference from the wall clock that the round trip may have made is none.
+ * How far the database's clock, which said `database_ms` at some time from asked_ns to answered_ns (by
+ * clock_mono_ns), is ahead of clock_steady_ms. When it cannot be told from the wall clock it is taken for the
+ * same: then this is what the wall clock was set by, mostly 0. Any thread.
  */
-int64_t link_clock_ahead_ms(int64_t database_ms, int64_t round_trip_ms);
+int64_t link_clock_ahead_ms(int64_t database_ms, int64_t asked_ns, int64_t answered_ns);
 
 /* Closed. All texts must outlive the link. */
 void link_init(struct link *link, const char *url, const char *application_name,

@@ -210,8 +210,9 @@ static void take_time(struct postgres_listener *listener, int64_t database_ms, i
     listener->best_round_trip_ms = round_trip_ms < best_ms ? round_trip_ms : best_ms;
     if (round_trip_ms > CLOCK_ROUND_TRIP_MAX_MS || round_trip_ms > 2 * listener->best_round_trip_ms + 1)
         return;
-    atomic_store(&listener->store->base.clock_ahead_ms, link_clock_ahead_ms(database_ms, round_trip_ms));
-    int64_t ahead_ms = database_ms - clock_wall_ms();
+    int64_t ahead_ms = link_clock_ahead_ms(database_ms, listener->asked_ns, now_ns);
+    atomic_store(&listener->store->base.clock_ahead_ms, ahead_ms);
+    ahead_ms -= clock_wall_set_ms();
     bool is_far = ahead_ms > CLOCK_AHEAD_MAX_MS || ahead_ms < -CLOCK_AHEAD_MAX_MS;
     if (is_far && !listener->was_warned)
         log_warn("store",

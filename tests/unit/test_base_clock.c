@@ -194,6 +194,26 @@ static void the_clocks_run(void **state)
     assert_true((int64_t)time(NULL) - clock_wall_ms() / 1000 <= 1);
 }
 
+/* A node's time is a millisecond beside the wall clock when the two are cut to milliseconds each for itself.
+ */
+static void steady_clock_is_the_wall_clock_to_the_microsecond(void **state)
+{
+    const int64_t doubt_ns = 100000; /* at the first call, when nothing else is running then */
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        int64_t mono_ns = clock_mono_ns();
+        struct timespec wall;
+        assert_int_equal(clock_gettime(CLOCK_REALTIME, &wall), 0);
+        int64_t wall_ns = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
+        assert_true(clock_steady_ns(mono_ns) <= wall_ns + doubt_ns);
+        assert_true(clock_steady_ns(clock_mono_ns()) >= wall_ns - doubt_ns);
+    }
+    int64_t before_ms = clock_steady_ns(clock_mono_ns()) / 1000000;
+    int64_t now_ms = clock_steady_ms();
+    assert_true(before_ms <= now_ms && now_ms <= clock_steady_ns(clock_mono_ns()) / 1000000);
+    assert_int_equal(clock_wall_set_ms(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup(days_round_trip, use_utc),
         cmocka_unit_test_teardown(without_an_offset_the_time_is_local_and_the_date_is_utc, use_utc),
         cmocka_unit_test(the_clocks_run),
+        cmocka_unit_test(steady_clock_is_the_wall_clock_to_the_microsecond),
     };
     return cmocka_run_group_tests_name("base clock", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "postgres_nodes.h"
+#include "store/postgres_link.h"
 
 enum { AWAIT_MS = 20000, NS_PER_MS = 1000000 };
 
@@ -225,6 +226,35 @@ static void nobody_is_called_after_unwatch(void **state)
     await_stock(s, "A", 10);
 }
 
+/* A node's time is the wall clock's to the millisecond unless the database's clock is known to differ. */
+static void clock_of_the_database_that_may_be_ours_is_ours(void **state)
+{
+    (void)state;
+    const int64_t trips_ms[] = {0, 1, 2, 3, 250};
+    for (size_t i = 0; i < sizeof trips_ms / sizeof trips_ms[0]; i++) {
+        for (int64_t part_ns = 0; part_ns < NS_PER_MS; part_ns += 99999) {
+            int64_t asked_ns = clock_mono_ns() / NS_PER_MS * NS_PER_MS + part_ns;
+            int64_t answered_ns = asked_ns + trips_ms[i] * NS_PER_MS + NS_PER_MS - 1;
+            int64_t asked_ms = clock_steady_ns(asked_ns) / NS_PER_MS;
+            int64_t answered_ms = clock_steady_ns(answered_ns) / NS_PER_MS;
+            for (int64_t ms = asked_ms; ms <= answered_ms + 1; ms++) /* which rounds up */
+                assert_int_equal(link_clock_ahead_ms(ms, asked_ns, answered_ns), 0);
+        }
+    }
+}
+
+static void clock_of_the_database_that_differs_is_gone_by(void **state)
+{
+    (void)state;
+    const int64_t trip_ms = 40;
+    int64_t asked_ns = clock_mono_ns();
+    int64_t answered_ns = asked_ns + trip_ms * NS_PER_MS;
+    int64_t middle_ms = clock_steady_ns(asked_ns + trip_ms * NS_PER_MS / 2) / NS_PER_MS;
+    const int64_t ahead_ms[] = {-3600000, -1000, -24, 24, 1000, 3600000};
+    for (size_t i = 0; i < sizeof ahead_ms / sizeof ahead_ms[0]; i++)
+        assert_int_equal(link_clock_ahead_ms(middle_ms + ahead_ms[i], asked_ns, answered_ns), ahead_ms[i]);
+}
+
 #define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -236,6 +266,8 @@ int main(void)
         SCENE_TEST(after_a_silence_everything_is_stale_and_comes_back),
         SCENE_TEST(what_an_unknown_commit_has_left_is_found),
         SCENE_TEST(nobody_is_called_after_unwatch),
+        cmocka_unit_test(clock_of_the_database_that_may_be_ours_is_ours),
+        cmocka_unit_test(clock_of_the_database_that_differs_is_gone_by),
     };
     if (!postgres_is_there())
         return postgres_skip_all("what nodes on PostgreSQL hear of one another");
