@@ -6,8 +6,7 @@
 
 enum { MS_PER_S = 1000, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
-/* Two clocks are read together when no more than this lies between; else the best of so many readings counts.
- */
+/* Two clocks are read together when no more than this lies between; else the best of some readings counts. */
 enum { GAP_NS = 5000, READINGS_MAX = 16 };
 
 static const int64_t YEAR_0000_MS = -62167219200000;
