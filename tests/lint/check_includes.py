@@ -26,6 +26,7 @@ LIBRARIES = [
     (re.compile(r"libpq-fe\.h$"), {"store", "verify"}, "SQL lives in the store and in the auditor"),
     (re.compile(r"jansson\.h$"), {"net"}, "JSON is read behind net/json.h"),
     (re.compile(r"^hiredis/"), {"api"}, "Redis is spoken to behind api/redis_link.h"),
+    (re.compile(r"^curl/"), {"service"}, "what goes outside is carried by service/courier.h"),
     (re.compile(r"(llhttp|http_parser)\.h$"), {"net"}, "HTTP is read behind net/"),
 ]
 
