@@ -82,6 +82,12 @@ static bool read_header(
         if (slice_eq_nocase(name, SLICE("connection")))
             read_connection(response, value);
         return true;
+    case 11:
+        if (slice_eq_nocase(name, SLICE("retry-after"))) {
+            response->retry_after_at = (size_t)(value.base - base);
+            response->retry_after_len = value.len;
+        }
+        return true;
     case 12:
         if (slice_eq_nocase(name, SLICE("content-type"))) {
             response->content_type_at = (size_t)(value.base - base);
@@ -297,6 +303,7 @@ enum http_response_state http_response_feed(
         state = feed_body(response, base, len, is_eof);
     if (state == HTTP_RESPONSE_DONE) {
         response->content_type = slice_make(base + response->content_type_at, response->content_type_len);
+        response->retry_after = slice_make(base + response->retry_after_at, response->retry_after_len);
         response->body = slice_make(base + response->body_at, response->length);
     }
     return state;

@@ -25,6 +25,7 @@ struct http_response {
     int status;                /* 200 to 599; interim replies (1xx) are skipped */
     bool is_keepalive;         /* the server keeps the connection open */
     struct slice content_type; /* empty when there was none */
+    struct slice retry_after;  /* the same */
     struct slice body;         /* joined when it was chunked */
     size_t consumed;           /* bytes of the buffer that belong to this reply */
 
@@ -42,6 +43,8 @@ struct http_response {
     int chunk_step;
     size_t content_type_at;
     size_t content_type_len;
+    size_t retry_after_at;
+    size_t retry_after_len;
 };
 
 void http_response_init(struct http_response *response);

@@ -298,7 +298,7 @@ static enum err ask_status(
     enum err err = exchange_do(rush->exchange, slice_make(sale->status, sale->status_len), &got, error);
     if (err != ERR_NONE)
         return err;
-    struct reply reply = {got.status, got.content_type, got.body};
+    struct reply reply = {.status = got.status, .content_type = got.content_type, .body = got.body};
     *answer = answer_read_status(&reply, status);
     return ERR_NONE;
 }
@@ -363,7 +363,7 @@ enum err flash_buy_one(struct rush *rush, struct slice user, struct error *error
     enum err err = exchange_do(rush->exchange, strbuf_slice(&request), &got, error);
     if (err != ERR_NONE)
         return err;
-    struct reply reply = {got.status, got.content_type, got.body};
+    struct reply reply = {.status = got.status, .content_type = got.content_type, .body = got.body};
     struct judgement judgement = {0};
     if (answer_read_purchase(&reply, &judgement) == ANSWER_SUCCESS)
         return ERR_NONE;

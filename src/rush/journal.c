@@ -31,6 +31,12 @@ static int write_header(int fd, const struct rush *rush)
     strbuf_init(&line, memory, sizeof memory);
     strbuf_lit(&line, "{\"journal\":1,\"scenario\":");
     strbuf_put_json(&line, slice_cstr(rush->scenario->name));
+    if (rush->scenario->face != NULL) {
+        strbuf_lit(&line, ",\"face\":");
+        strbuf_put_json(&line, slice_cstr(rush->scenario->face));
+        strbuf_lit(&line, "}\n");
+        return write_all(fd, strbuf_slice(&line));
+    }
     strbuf_lit(&line, ",\"sku\":");
     strbuf_put_json(&line, slice_cstr(rush->options.sku));
     strbuf_printf(&line, ",\"users\":%llu}\n", (unsigned long long)rush->user_count);
@@ -104,6 +110,28 @@ void journal_add(
     strbuf_put_json(buffer, sku);
     strbuf_lit(buffer, ",\"user\":");
     strbuf_put_json(buffer, user);
+    strbuf_put(buffer, outcomes[truth]);
+    strbuf_put_json(buffer, detail);
+    strbuf_lit(buffer, "}\n");
+}
+
+void journal_add_order(
+    struct journal_writer *writer, struct slice order, enum truth truth, struct slice detail)
+{
+    static const struct slice outcomes[] = {
+        [TRUTH_ACKNOWLEDGED] = SLICE_INIT("\"outcome\":\"acknowledged\",\"status\":"),
+        [TRUTH_REFUSED] = SLICE_INIT("\"outcome\":\"refused\",\"code\":"),
+        [TRUTH_UNKNOWN] = SLICE_INIT("\"outcome\":\"unknown\",\"code\":"),
+    };
+    struct strbuf *buffer = &writer->buffer;
+    if (buffer->size - buffer->len < LINE_MAX_BYTES)
+        journal_flush(writer);
+    strbuf_put_char(buffer, '{');
+    if (order.len > 0) {
+        strbuf_lit(buffer, "\"order\":");
+        strbuf_put_json(buffer, order);
+        strbuf_put_char(buffer, ',');
+    }
     strbuf_put(buffer, outcomes[truth]);
     strbuf_put_json(buffer, detail);
     strbuf_lit(buffer, "}\n");

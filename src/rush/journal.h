@@ -19,6 +19,21 @@
  *       sent, and no answer that says what became of it (code: timeout, connection_lost, malformed_reply,
  *       cut_short, or as above for another status): it may be in the store, at most once
  *
+ * A journal of orders (order contracts 2 and 2b) names their face in the header and knows neither SKU nor
+ * users:
+ *
+ *   {"journal":1,"scenario":"async-flash","face":"orders"}       or "intake"
+ *   {"order":"0d3c8a52-...","outcome":"acknowledged","status":"pending"}
+ *       the order must be in the store exactly once; status is what the answer said: pending (202), completed
+ *       (200), failed (402), or QUEUED (201 of the intake)
+ *   {"order":"7b1f09e4-...","outcome":"refused","code":"HTTP_503"}
+ *       a status from 400 to 499, or 503: the order must not be in the store
+ *   {"order":"c2d4f7aa-...","outcome":"unknown","code":"timeout"}
+ *       it may be in the store, at most once
+ *
+ * Orders of the face "orders" are numbered by the crowd, so that an unanswered one has a name too. Those of
+ * the intake get their number from the server: a line of one that is not acknowledged has no "order".
+ *
  * Every line is written whole (several threads append to one file); what is buffered reaches the file after
  * at most 100 ms, so a killed generator loses no more than that. A run starts the file anew.
  */
@@ -60,6 +75,11 @@ static inline bool journal_is_on(const struct journal_writer *writer)
 
 void journal_add(struct journal_writer *writer, struct slice sku, struct slice user, enum truth truth,
     struct slice detail);
+
+/* `order` may be empty: nobody knows its number. */
+void journal_add_order(
+    struct journal_writer *writer, struct slice order, enum truth truth, struct slice detail);
+
 void journal_flush(struct journal_writer *writer);
 
 #endif

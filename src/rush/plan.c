@@ -34,6 +34,25 @@ struct plan plan_ramp(
         .interval_ns = interval_ns};
 }
 
+struct plan plan_spawn(int64_t begin_ns, int64_t duration_ns, uint64_t users, double per_second,
+    int64_t think_min_ns, int64_t think_max_ns)
+{
+    ENSURE(per_second > 0 && users > 0 && think_min_ns <= think_max_ns);
+    int64_t up_ns = (int64_t)((double)(users - 1) / per_second * NS_PER_S);
+    if (up_ns > duration_ns) {
+        users = 1 + (uint64_t)((double)duration_ns / NS_PER_S * per_second);
+        up_ns = duration_ns;
+    }
+    return (struct plan){.kind = PLAN_CLOSED,
+        .begin_ns = begin_ns,
+        .vu_count = users,
+        .users_first = 1,
+        .stages = {{up_ns, users}, {duration_ns - up_ns, users}},
+        .stage_count = 2,
+        .think_min_ns = think_min_ns,
+        .think_max_ns = think_max_ns};
+}
+
 struct plan plan_open(int64_t begin_ns, double rate, uint64_t connections, uint64_t session_count)
 {
     ENSURE(rate > 0);
@@ -80,10 +99,28 @@ void plan_vu_window(const struct plan *plan, uint64_t vu, int64_t *from_ns, int6
     *until_ns = at_ns;
 }
 
-int64_t plan_next_ns(const struct plan *plan, int64_t due_ns, int64_t over_ns)
+int64_t plan_next_ns(const struct plan *plan, int64_t due_ns, int64_t over_ns, uint64_t draw)
 {
     int64_t turn_ns = due_ns + plan->interval_ns;
+    if (plan->think_max_ns > 0) {
+        uint64_t range_ns = (uint64_t)(plan->think_max_ns - plan->think_min_ns) + 1;
+        turn_ns = over_ns + plan->think_min_ns + (int64_t)(draw % range_ns);
+    }
     return turn_ns > over_ns ? turn_ns : over_ns;
+}
+
+/* The finalizer of splitmix64: every bit of the result depends on every bit of what goes in. */
+static uint64_t mix(uint64_t value)
+{
+    value += UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
+}
+
+uint64_t plan_draw(uint64_t series, uint64_t index)
+{
+    return mix(mix(series) ^ index);
 }
 
 int64_t plan_arrival_ns(const struct plan *plan, uint64_t index)

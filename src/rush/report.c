@@ -148,10 +148,13 @@ static void put_began(struct strbuf *out, const struct rush_report *report)
 
 void report_put_text(struct strbuf *out, const struct rush_report *report)
 {
-    strbuf_printf(out, "rush %s: %s\n%s, sku %s, ", report->scenario, report->plan, report->url, report->sku);
+    strbuf_printf(out, "rush %s: %s\n%s, ", report->scenario, report->plan, report->url);
+    if (report->sku[0] != '\0')
+        strbuf_printf(out, "sku %s, ", report->sku);
     put_began(out, report);
     strbuf_lit(out, "\n\n");
     put_outcomes(out, false, report);
+    report_put_tables(out, false, report);
     put_figures(out, "", report);
     strbuf_put_char(out, '\n');
     put_checks(out, "", report);
@@ -163,11 +166,14 @@ void report_put_text(struct strbuf *out, const struct rush_report *report)
 
 static void put_markdown(struct strbuf *out, const struct rush_report *report)
 {
-    strbuf_printf(out, "## rush %s: %s\n\n%s, %s, SKU `%s`, ", report->scenario,
-        rush_verdict_name(report->verdict), report->plan, report->url, report->sku);
+    strbuf_printf(out, "## rush %s: %s\n\n%s, %s, ", report->scenario, rush_verdict_name(report->verdict),
+        report->plan, report->url);
+    if (report->sku[0] != '\0')
+        strbuf_printf(out, "SKU `%s`, ", report->sku);
     put_began(out, report);
     strbuf_lit(out, "\n\n");
     put_outcomes(out, true, report);
+    report_put_tables(out, true, report);
     put_figures(out, "- ", report);
     put_checks(out, "- ", report);
     put_verdict(out, "- ", report);

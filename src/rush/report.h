@@ -11,7 +11,13 @@
  *     "outcomes": [{"endpoint", "outcome", "meaning", "share" (0 to 1), "latency": TIMES}]
  *     "endpoints": [{"endpoint", "latency": TIMES, "duration": TIMES}]; the last, "all", includes set-up
  *     "thresholds": [{"threshold", "name", "limit", "measured" (null: nothing to measure), "passed"}]; counts
- * as they are, shares 0 to 1, latencies in ms "invariants": [{"invariant", "passed"}] ] TIMES = {"count",
+ * as they are, shares 0 to 1, latencies in ms
+ *     "invariants": [{"invariant", "passed"}]
+ *     and of scenarios of orders, empty for others:
+ *     "figures": [{"figure", "unit", "original", "expected", "here"}]; null: no such figure
+ *     "distribution": [{"fromMs", "untilMs" (null: no end), "good", "refused", "failed", "original"}]
+ *     "levels": [{"clients", "orders", "errors", "ordersPerSecond", "ordersPerSecondAndClient", "stdevMs",
+ * "latency": TIMES, "predictedPerSecond", "originalPerSecond"}] "businessImpact": [texts] ] TIMES = {"count",
  * "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9", "99.99"}}
  *
  * "latency" counts from the moment a request should have started, "duration" from its first byte sent.
@@ -45,6 +51,7 @@ MUST_CHECK enum err report_write(
 
 /* For the files that write one format each. */
 enum { PERCENTILE_50 = 0, PERCENTILE_95 = 3, PERCENTILE_99 = 4 };
+void report_put_tables(struct strbuf *out, bool is_markdown, const struct rush_report *report);
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The report as JSON; report.h documents the format. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "rush/report.h"
 
@@ -33,10 +35,14 @@ static void put_count(struct strbuf *out, const char *name, uint64_t value)
     strbuf_printf(out, "%llu", (unsigned long long)value);
 }
 
+/* NAN is null. */
 static void put_number(struct strbuf *out, const char *name, double value)
 {
     put_name(out, name);
-    strbuf_printf(out, "%.10g", value);
+    if (isnan(value))
+        strbuf_lit(out, "null");
+    else
+        strbuf_printf(out, "%.10g", value);
 }
 
 static void put_bool(struct strbuf *out, const char *name, bool value)
@@ -168,6 +174,62 @@ static void put_checks(struct strbuf *out, const struct rush_report *report)
     strbuf_put_char(out, ']');
 }
 
+static void put_compared(struct strbuf *out, const struct rush_report *report)
+{
+    put_name(out, "figures");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < report->figure_count; i++) {
+        const struct rush_figure *figure = &report->figures[i];
+        begin_item(out);
+        put_text(out, "figure", figure->name);
+        put_text(out, "unit", figure->unit);
+        put_number(out, "original", figure->original);
+        put_number(out, "expected", figure->expected);
+        put_number(out, "here", figure->ours);
+        strbuf_put_char(out, '}');
+    }
+    strbuf_put_char(out, ']');
+}
+
+static void put_distribution(struct strbuf *out, const struct rush_report *report)
+{
+    put_name(out, "distribution");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < report->bar_count; i++) {
+        const struct rush_bar *bar = &report->bars[i];
+        begin_item(out);
+        put_number(out, "fromMs", (double)bar->from_ns / NS_PER_MS);
+        put_number(out, "untilMs", bar->until_ns == INT64_MAX ? NAN : (double)bar->until_ns / NS_PER_MS);
+        put_count(out, "good", bar->counts[RUSH_ENDED_GOOD]);
+        put_count(out, "refused", bar->counts[RUSH_ENDED_REFUSED]);
+        put_count(out, "failed", bar->counts[RUSH_ENDED_FAILED]);
+        put_number(out, "original", bar->original < 0 ? NAN : (double)bar->original);
+        strbuf_put_char(out, '}');
+    }
+    strbuf_put_char(out, ']');
+}
+
+static void put_levels(struct strbuf *out, const struct rush_report *report)
+{
+    put_name(out, "levels");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < report->level_count; i++) {
+        const struct rush_level *level = &report->levels[i];
+        begin_item(out);
+        put_count(out, "clients", level->clients);
+        put_count(out, "orders", level->order_count);
+        put_count(out, "errors", level->error_count);
+        put_number(out, "ordersPerSecond", level->orders_per_s);
+        put_number(out, "ordersPerSecondAndClient", level->orders_per_s / (double)level->clients);
+        put_number(out, "stdevMs", level->stdev_ms);
+        put_times(out, "latency", &level->latency);
+        put_number(out, "predictedPerSecond", level->predicted_per_s);
+        put_number(out, "originalPerSecond", level->original_per_s);
+        strbuf_put_char(out, '}');
+    }
+    strbuf_put_char(out, ']');
+}
+
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count)
 {
     strbuf_put_char(out, '{');
@@ -184,6 +246,10 @@ void report_put_json(struct strbuf *out, const struct rush_report *reports, size
         put_figures(out, &reports[i]);
         put_rows(out, &reports[i]);
         put_checks(out, &reports[i]);
+        put_compared(out, &reports[i]);
+        put_distribution(out, &reports[i]);
+        put_levels(out, &reports[i]);
+        put_texts(out, "businessImpact", reports[i].impacts, reports[i].impact_count);
         strbuf_put_char(out, '}');
     }
     strbuf_lit(out, "]}\n");

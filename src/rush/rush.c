@@ -66,7 +66,9 @@ static enum err fill_options(struct rush *rush, const struct rush_options *optio
     if (rush->options.admin_key == NULL)
         rush->options.admin_key = ADMIN_KEY_DEFAULT;
     if (rush->options.timeout_ms == 0)
-        rush->options.timeout_ms = TIMEOUT_DEFAULT_MS;
+        rush->options.timeout_ms =
+            rush->scenario->timeout_ms > 0 ? rush->scenario->timeout_ms : TIMEOUT_DEFAULT_MS;
+    rush->endpoints = rush->scenario->endpoints;
     if (rush->options.threads == 0)
         rush->options.threads = 1;
     if (rush->options.threads > THREADS_MAX)
@@ -201,7 +203,7 @@ out:
 
 /* --- the report --- */
 
-static struct rush_times times_of(const struct hist *hist)
+struct rush_times rush_times_of(const struct hist *hist)
 {
     struct rush_times times = {.count = hist->count, .mean_ns = hist_mean_ns(hist), .max_ns = hist->max_ns};
     times.min_ns = hist->count > 0 ? hist->min_ns : 0;
@@ -215,13 +217,13 @@ static void add_endpoint(
 {
     ENSURE(report->endpoint_count < RUSH_ENDPOINT_ROWS_MAX);
     report->endpoints[report->endpoint_count++] =
-        (struct rush_endpoint){name, times_of(latency), times_of(duration)};
+        (struct rush_endpoint){name, rush_times_of(latency), rush_times_of(duration)};
 }
 
 static void add_rows(struct rush_report *report, const struct rush *rush, const struct tally *tally)
 {
-    for (unsigned i = 0; rush->scenario->endpoints[i] != NULL; i++) {
-        const char *name = rush->scenario->endpoints[i];
+    for (unsigned i = 0; rush->endpoints[i] != NULL; i++) {
+        const char *name = rush->endpoints[i];
         struct hist latency;
         struct hist duration;
         hist_init(&latency);
@@ -237,7 +239,7 @@ static void add_rows(struct rush_report *report, const struct rush *rush, const 
                 continue;
             const struct outcome *outcome = scenario_outcome(rush->scenario, j);
             report->rows[report->row_count++] = (struct rush_row){name, outcome->name, outcome->meaning,
-                (double)hist->count / (double)latency.count, times_of(hist)};
+                (double)hist->count / (double)latency.count, rush_times_of(hist)};
         }
     }
 }
@@ -272,6 +274,9 @@ static void put_plan(struct strbuf *out, const struct crowd *crowd)
     else if (plan->kind == PLAN_OPEN)
         strbuf_printf(out, "%llu %s at %g a second over %llu connections",
             (unsigned long long)plan->session_count, crowd->name, plan->rate, users);
+    else if (plan->think_max_ns > 0)
+        strbuf_printf(out, "up to %llu %s, each again %g to %g s after its answer, for %g s", users,
+            crowd->name, (double)plan->think_min_ns / 1e9, (double)plan->think_max_ns / 1e9, seconds);
     else if (plan->interval_ns > 0)
         strbuf_printf(out, "%s%llu %s, each every %g s, for %g s", plan->users_first == 0 ? "up to " : "",
             users, crowd->name, (double)plan->interval_ns / 1e9, seconds);
@@ -288,7 +293,8 @@ static void describe(struct rush_report *report, const struct rush *rush)
     report->summary = rush->scenario->summary;
     report->threads = rush->options.threads;
     (void)snprintf(report->url, sizeof report->url, "http://%s", rush->target.authority);
-    (void)snprintf(report->sku, sizeof report->sku, "%s", rush->options.sku);
+    if (rush->scenario->face == NULL)
+        (void)snprintf(report->sku, sizeof report->sku, "%s", rush->options.sku);
     strbuf_init(&text, report->plan, sizeof report->plan - 1);
     for (size_t i = 0; i < rush->crowd_count; i++) {
         if (i > 0)
@@ -358,8 +364,10 @@ static void fill_report(
     report->generator_busy = measured->busy;
     report->generator_cpu_us =
         measured->request_count > 0 ? (double)measured->cpu_ns / 1e3 / (double)measured->request_count : 0;
-    report->connect = times_of(&tally->connect);
-    report->lag = times_of(&tally->lag);
+    report->connect = rush_times_of(&tally->connect);
+    report->lag = rush_times_of(&tally->lag);
+    if (rush->scenario->tell != NULL)
+        rush->scenario->tell(rush, tally, report);
     judge(report, rush, measured);
 }
 

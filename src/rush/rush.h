@@ -28,7 +28,10 @@ struct rush_options {
     int64_t connections;
     int64_t seconds;
     int64_t threads;         /* 0: one */
-    int64_t timeout_ms;      /* 0: 30 s */
+    int64_t timeout_ms;      /* 0: the scenario's own, mostly 30 s */
+    const char *clients;     /* intake: how many, level by level: "1,10,40" */
+    int64_t order_value;     /* what an order is worth on average, in whole dollars */
+    int64_t drain_max_ms;    /* async-flash: how long to wait for the backlog; 0: not at all */
     double rate;             /* requests a second, open loop; 0: the scenario's own plan */
     bool is_sale_kept;       /* no set-up, no tear-down: use the sale as it stands */
     bool has_progress;       /* a line on standard error while it runs */
@@ -42,6 +45,9 @@ enum {
     RUSH_THRESHOLDS_MAX = 16,
     RUSH_INVARIANTS_MAX = 8,
     RUSH_NOTES_MAX = 8,
+    RUSH_FIGURES_MAX = 32,
+    RUSH_LEVELS_MAX = 8,
+    RUSH_IMPACTS_MAX = 8,
     RUSH_TEXT_MAX = 320
 };
 
@@ -75,6 +81,39 @@ struct rush_endpoint {
 struct rush_invariant {
     char text[RUSH_TEXT_MAX];
     bool holds;
+};
+
+/* A figure of this run beside what others say of it; NAN: they say nothing. */
+struct rush_figure {
+    const char *name;
+    const char *unit; /* "ms", "%", "/s" or "" */
+    double original;  /* what the original's report measured */
+    double expected;  /* what the original's report expected or aimed at */
+    double ours;
+};
+
+/* How a request ended, in the distribution of the times that it took. */
+enum rush_ending { RUSH_ENDED_GOOD, RUSH_ENDED_REFUSED, RUSH_ENDED_FAILED, RUSH_ENDING_COUNT };
+
+/* How many requests took so long, and how they ended. */
+struct rush_bar {
+    int64_t from_ns;
+    int64_t until_ns; /* INT64_MAX: no end */
+    uint64_t counts[RUSH_ENDING_COUNT];
+    int64_t original; /* requests in the original's report; -1: it does not say */
+};
+
+/* What so many clients at once reached. */
+struct rush_level {
+    uint64_t clients;
+    uint64_t order_count; /* accepted */
+    uint64_t error_count; /* every other request */
+    double orders_per_s;
+    double mean_ms;
+    double stdev_ms;
+    struct rush_times latency; /* of all requests of the level */
+    double predicted_per_s;    /* by the level before, if twice the clients did twice as much; NAN: no such */
+    double original_per_s;     /* NAN: the original was not measured with so many */
 };
 
 enum rush_verdict { RUSH_PASSED, RUSH_FAILED, RUSH_INVALID, RUSH_INCOMPLETE };
@@ -111,6 +150,14 @@ struct rush_report {
     size_t reason_count;
     char notes[RUSH_NOTES_MAX][RUSH_TEXT_MAX];
     size_t note_count;
+    struct rush_figure figures[RUSH_FIGURES_MAX];
+    size_t figure_count;
+    struct rush_bar bars[BANDS_MAX];
+    size_t bar_count;
+    struct rush_level levels[RUSH_LEVELS_MAX];
+    size_t level_count;
+    char impacts[RUSH_IMPACTS_MAX][RUSH_TEXT_MAX]; /* what the run means for the business, a line each */
+    size_t impact_count;
     enum rush_verdict verdict;
 };
 

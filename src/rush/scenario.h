@@ -17,11 +17,11 @@
 #include "rush/plan.h"
 #include "rush/rush.h"
 
-enum { CROWDS_MAX = 4, SESSION_MEMORY_MAX = 6, DETAIL_MAX = 64 };
+enum { CROWDS_MAX = 8, SESSION_MEMORY_MAX = 6, DETAIL_MAX = 64 };
 
 /* What a request's answer says about the truth, for the journal. */
 enum truth {
-    TRUTH_ACKNOWLEDGED, /* it took effect, says the server; detail: its number */
+    TRUTH_ACKNOWLEDGED, /* it took effect, says the server; detail: its number, or an order's status */
     TRUTH_REFUSED,      /* it took no effect; detail: the code */
     TRUTH_UNKNOWN       /* sent, and nobody said what became of it */
 };
@@ -39,6 +39,8 @@ struct reply {
     int status;
     struct slice content_type;
     struct slice body;
+    struct slice retry_after; /* the header's value; empty: none */
+    int64_t took_ns;          /* since the request should have started */
 };
 
 struct judgement {
@@ -61,7 +63,8 @@ struct crowd {
     /* Reads the answer. *judgement comes zeroed. */
     void (*judge)(const struct rush *rush, struct session *session, const struct reply *reply,
         struct judgement *judgement);
-    /* Writes the buyer's name for the journal; NULL: these requests are not in the journal. */
+    /* Writes the buyer's name, or the order's number, for the journal, after judge if there was an answer;
+     * NULL: these requests are not in the journal. */
     void (*name_user)(const struct rush *rush, const struct session *session, struct strbuf *name);
 };
 
@@ -73,8 +76,10 @@ struct outcome {
 struct scenario {
     const char *name;
     const char *summary;
-    const char *sku;
-    const char *const *endpoints; /* names, ended by NULL */
+    const char *sku;    /* NULL: it is not about a product */
+    const char *face;   /* of orders, as the journal names it; NULL: what the crowd asks for are purchases */
+    int64_t timeout_ms; /* how long its users wait unless the options say so; 0: 30 s */
+    const char *const *endpoints; /* names, ended by NULL; NULL: prepare makes them */
     const struct outcome
         *outcomes;      /* the scenario's own, from OUTCOME_COMMON_COUNT on; ended by a NULL name */
     bool is_saturating; /* made to send as fast as possible: a busy generator is no defect but bounds the
@@ -84,6 +89,8 @@ struct scenario {
     enum err (*set_up)(struct rush *rush, struct error *error);
     /* `crowd` is what the crowd met, merged. */
     void (*tear_down)(struct rush *rush, const struct tally *crowd);
+    /* Adds what only this scenario tells to the report, whose figures are filled in; NULL: nothing. */
+    void (*tell)(const struct rush *rush, const struct tally *crowd, struct rush_report *report);
     void (*release)(struct rush *rush);
 };
 
@@ -93,6 +100,7 @@ struct rush {
     const struct scenario *scenario;
     struct http_target target;
     struct exchange *exchange;
+    const char *const *endpoints; /* names, ended by NULL: the scenario's */
     struct crowd crowds[CROWDS_MAX];
     size_t crowd_count;
     struct threshold thresholds[RUSH_THRESHOLDS_MAX];
@@ -113,6 +121,9 @@ const struct scenario *scenario_at(size_t index);
 /* The outcome's row, the common ones included. */
 const struct outcome *scenario_outcome(const struct scenario *scenario, unsigned outcome);
 size_t scenario_outcome_count(const struct scenario *scenario);
+
+/* A histogram's figures. */
+struct rush_times rush_times_of(const struct hist *hist);
 
 /* For prepare and tear_down. There must be room: RUSH_THRESHOLDS_MAX, RUSH_INVARIANTS_MAX, CROWDS_MAX. */
 void rush_add_threshold(struct rush *rush, struct threshold threshold);

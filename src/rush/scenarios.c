@@ -13,6 +13,7 @@ static const struct scenario *const all[] = {
     &scenario_status_polling,
     &scenario_mixed_workload,
     &scenario_throughput,
+    &scenario_async_flash,
 };
 
 static const struct outcome common[OUTCOME_COMMON_COUNT] = {

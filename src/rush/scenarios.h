@@ -10,5 +10,6 @@ extern const struct scenario scenario_duplicate_user;
 extern const struct scenario scenario_status_polling;
 extern const struct scenario scenario_mixed_workload;
 extern const struct scenario scenario_throughput;
+extern const struct scenario scenario_async_flash;
 
 #endif

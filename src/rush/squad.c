@@ -312,7 +312,7 @@ static void begin_next(struct vu *vu, bool has_failed, int64_t now_ns)
     if (plan->kind == PLAN_BURST && vu->sessions_begun >= plan->sessions_per_vu)
         return;
     if (plan->kind == PLAN_CLOSED)
-        due_ns = plan_next_ns(plan, vu->due_ns, now_ns);
+        due_ns = plan_next_ns(plan, vu->due_ns, now_ns, plan_draw(vu->number, vu->sessions_begun));
     if (has_failed && due_ns < now_ns + RETRY_PAUSE_MS * NS_PER_MS)
         due_ns = now_ns + RETRY_PAUSE_MS * NS_PER_MS;
     if (due_ns >= vu->until_ns || squad->is_stopping)
@@ -374,7 +374,7 @@ static void measure(struct vu *vu, unsigned outcome, bool is_failed, int64_t now
     squad->last_answer_ns = now_ns;
 }
 
-/* A buyer's request is over, whatever became of it. */
+/* A purchase or an order is over, whatever became of it. */
 static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, int64_t now_ns)
 {
     struct squad *squad = vu->share->squad;
@@ -388,13 +388,17 @@ static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, 
         return;
     strbuf_init(&name, memory, sizeof memory);
     crowd->name_user(squad->rush, &vu->session, &name);
-    journal_add(&squad->journal, squad->sku, strbuf_slice(&name), truth, detail);
+    if (squad->rush->scenario->face != NULL)
+        journal_add_order(&squad->journal, strbuf_slice(&name), truth, detail);
+    else
+        journal_add(&squad->journal, squad->sku, strbuf_slice(&name), truth, detail);
 }
 
 static void on_reply(struct http_link *link, const struct http_response *response, int64_t now_ns)
 {
     struct vu *vu = CONTAINER_OF(link, struct vu, link);
-    const struct reply reply = {response->status, response->content_type, response->body};
+    const struct reply reply = {
+        response->status, response->content_type, response->body, response->retry_after, now_ns - vu->due_ns};
     struct judgement judgement;
     judgement.outcome = 0;
     judgement.truth = TRUTH_UNKNOWN;

@@ -5,6 +5,12 @@
 
 #include "base/ensure.h"
 
+#define MS INT64_C(1000000)
+#define S INT64_C(1000000000)
+
+const int64_t band_edges_ns[BANDS_MAX - 1] = {1 * MS, 2 * MS, 5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS,
+    200 * MS, 500 * MS, 1 * S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 7 * S, 8 * S, 9 * S, 10 * S};
+
 void tally_init(struct tally *tally)
 {
     memset(tally, 0, sizeof *tally);
@@ -20,6 +26,14 @@ void tally_fini(struct tally *tally)
         free(tally->duration[i]);
     }
     memset(tally, 0, sizeof *tally);
+}
+
+static size_t band_of(uint64_t latency_ns)
+{
+    size_t band = 0;
+    while (band < BANDS_MAX - 1 && latency_ns >= (uint64_t)band_edges_ns[band])
+        band++;
+    return band;
 }
 
 /* A generator without memory for its figures has nothing to report, so it stops. */
@@ -38,6 +52,7 @@ void tally_add(struct tally *tally, const struct sample *sample)
     ENSURE(sample->endpoint < ENDPOINTS_MAX && sample->outcome < OUTCOMES_MAX);
     hist_add(get_hist(&tally->latency[sample->endpoint][sample->outcome]), sample->latency_ns);
     hist_add(get_hist(&tally->duration[sample->endpoint]), sample->duration_ns);
+    tally->bands[sample->outcome][band_of(sample->latency_ns)]++;
     tally->failed_count += sample->is_failed;
 }
 
@@ -56,6 +71,9 @@ void tally_merge(struct tally *tally, const struct tally *from)
     }
     for (size_t j = 0; j < OUTCOMES_MAX; j++)
         tally->all_counts[j] += from->all_counts[j];
+    for (size_t j = 0; j < OUTCOMES_MAX; j++)
+        for (size_t k = 0; k < BANDS_MAX; k++)
+            tally->bands[j][k] += from->bands[j][k];
     hist_merge(&tally->connect, &from->connect);
     hist_merge(&tally->lag, &from->lag);
     tally->failed_count += from->failed_count;
@@ -73,6 +91,15 @@ uint64_t tally_count(const struct tally *tally, uint32_t outcomes)
     return count;
 }
 
+uint64_t tally_count_band(const struct tally *tally, uint32_t outcomes, size_t band)
+{
+    uint64_t count = 0;
+    for (size_t j = 0; j < OUTCOMES_MAX; j++)
+        if ((outcomes & OUTCOME_BIT(j)) != 0)
+            count += tally->bands[j][band];
+    return count;
+}
+
 uint64_t tally_count_all(const struct tally *tally, uint32_t outcomes)
 {
     uint64_t count = 0;
@@ -87,6 +114,14 @@ void tally_latency(const struct tally *tally, unsigned endpoint, struct hist *hi
     for (unsigned i = 0; i < ENDPOINTS_MAX; i++)
         for (size_t j = 0; j < OUTCOMES_MAX; j++)
             if ((endpoint == ENDPOINTS_MAX || endpoint == i) && tally->latency[i][j] != NULL)
+                hist_merge(hist, tally->latency[i][j]);
+}
+
+void tally_outcome_latency(const struct tally *tally, uint32_t outcomes, struct hist *hist)
+{
+    for (unsigned i = 0; i < ENDPOINTS_MAX; i++)
+        for (size_t j = 0; j < OUTCOMES_MAX; j++)
+            if ((outcomes & OUTCOME_BIT(j)) != 0 && tally->latency[i][j] != NULL)
                 hist_merge(hist, tally->latency[i][j]);
 }
 

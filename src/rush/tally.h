@@ -24,6 +24,11 @@ enum {
 
 enum { OUTCOMES_MAX = 32, ENDPOINTS_MAX = 8 };
 
+/* Latencies are also counted exactly between these edges: a histogram knows them to 1.6 %, so it cannot tell
+ * 2.99 s from 3.01 s. */
+enum { BANDS_MAX = 20 };
+extern const int64_t band_edges_ns[BANDS_MAX - 1]; /* band n begins at edge n - 1; the first at 0 */
+
 /* A set of outcomes: bit n stands for outcome n. */
 #define OUTCOME_BIT(outcome) (UINT32_C(1) << (outcome))
 #define OUTCOMES_UNANSWERED (OUTCOME_BIT(OUTCOME_COMMON_COUNT) - 1)
@@ -46,6 +51,7 @@ struct tally {
     uint64_t starved_count;            /* open loop: sessions that waited for a connection */
     uint64_t unsent_count;             /* open loop: sessions that never began */
     uint64_t all_counts[OUTCOMES_MAX]; /* warm-up included */
+    uint64_t bands[OUTCOMES_MAX][BANDS_MAX];
 };
 
 /* tally_fini gives the memory back. */
@@ -61,11 +67,17 @@ void tally_merge(struct tally *tally, const struct tally *from);
 /* Measured requests with an outcome of the set, of all endpoints. */
 uint64_t tally_count(const struct tally *tally, uint32_t outcomes);
 
-/* The same, warm-up included. */
+/* The same of one band of latencies. */
+uint64_t tally_count_band(const struct tally *tally, uint32_t outcomes, size_t band);
+
+/* All of the set, warm-up included. */
 uint64_t tally_count_all(const struct tally *tally, uint32_t outcomes);
 
 /* Adds the latencies of one endpoint, or of all for ENDPOINTS_MAX, to *hist. */
 void tally_latency(const struct tally *tally, unsigned endpoint, struct hist *hist);
+
+/* The same of requests with an outcome of the set, of all endpoints. */
+void tally_outcome_latency(const struct tally *tally, uint32_t outcomes, struct hist *hist);
 void tally_duration(const struct tally *tally, unsigned endpoint, struct hist *hist);
 
 #endif

@@ -31,6 +31,11 @@ static bool measure(const struct threshold *threshold, const struct figures *fig
     case METRIC_LATENCY:
         *value = (double)hist_percentile_ns(&all, threshold->percent) / NS_PER_MS;
         return all.count > 0;
+    case METRIC_CROWD_LATENCY:
+        hist_init(&all);
+        tally_outcome_latency(figures->crowd, threshold->outcomes, &all);
+        *value = (double)hist_percentile_ns(&all, threshold->percent) / NS_PER_MS;
+        return all.count > 0;
     }
     return false;
 }
@@ -67,6 +72,7 @@ static void put_value(struct strbuf *out, enum metric metric, double value)
         strbuf_printf(out, "%.3g %%", value * 100);
         return;
     case METRIC_LATENCY:
+    case METRIC_CROWD_LATENCY:
         strbuf_printf(out, value < 100 ? "%.2f ms" : "%.0f ms", value);
         return;
     }
@@ -76,7 +82,7 @@ void threshold_put(struct strbuf *out, const struct threshold *threshold)
 {
     static const char *const signs[] = {"==", "<", ">"};
     strbuf_put(out, slice_cstr(threshold->name));
-    if (threshold->metric == METRIC_LATENCY)
+    if (threshold->metric == METRIC_LATENCY || threshold->metric == METRIC_CROWD_LATENCY)
         strbuf_printf(out, " p(%g)", threshold->percent);
     strbuf_printf(out, " %s ", signs[threshold->compare]);
     put_value(out, threshold->metric, threshold->limit);

@@ -12,7 +12,8 @@ enum metric {
     METRIC_COUNT,        /* requests with an outcome of the set */
     METRIC_SHARE,        /* the same as a share (0 to 1) of those with an outcome of `of_outcomes` */
     METRIC_FAILED_SHARE, /* requests without a status from 200 to 399 as a share of all; set-up included */
-    METRIC_LATENCY       /* a percentile of all latencies in ms; set-up included */
+    METRIC_LATENCY,      /* a percentile of all latencies in ms; set-up included */
+    METRIC_CROWD_LATENCY /* the same of the crowd's requests with an outcome of the set, without set-up */
 };
 
 enum compare { COMPARE_EQUAL, COMPARE_BELOW, COMPARE_ABOVE };
@@ -22,7 +23,7 @@ struct threshold {
     enum metric metric;
     uint32_t outcomes;
     uint32_t of_outcomes;
-    double percent; /* METRIC_LATENCY */
+    double percent; /* METRIC_LATENCY, METRIC_CROWD_LATENCY */
     enum compare compare;
     double limit;
 };

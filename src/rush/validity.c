@@ -47,7 +47,7 @@ static struct lag_limit lag_limit(const struct rush *rush)
         if (plan->kind == PLAN_OPEN)
             max_ns = OPEN_LAG_MAX_NS;
         if (plan->kind == PLAN_CLOSED)
-            max_ns = plan->interval_ns / 10;
+            max_ns = (plan->think_max_ns > 0 ? plan->think_max_ns : plan->interval_ns) / 10;
         if (plan->kind == PLAN_BURST) {
             limit.percent = 100;
             max_ns = (int64_t)plan->vu_count * BURST_LAG_PER_USER_NS;

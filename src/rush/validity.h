@@ -5,7 +5,8 @@
  *   - the generator ran out of sockets, ports or memory (outcome generator_failed);
  *   - an open loop's generator began sessions late though a connection was free: 99 % of them must begin at
  * most 10 ms late (waiting for a free connection is the server's doing and part of the latency, not of this);
- *   - closed-loop users with an interval came late: 99 % of them by at most a tenth of the interval;
+ *   - closed-loop users with an interval, or who think, came late: 99 % of them by at most a tenth of the
+ * interval, or of the longest time they think;
  *   - a burst was none: the last user started later than 250 ms, or 100 us a user if that is more, after the
  * first was to;
  *   - outside bursts, the generator's busiest thread ran or waited for a core for more than 95 % of the

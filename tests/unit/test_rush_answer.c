@@ -66,7 +66,7 @@ static void purchase_answers_are_told_apart(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof purchase_cases / sizeof purchase_cases[0]; i++) {
         const struct purchase_case *expected = &purchase_cases[i];
-        struct reply reply = {expected->status, SLICE(""), slice_cstr(expected->body)};
+        struct reply reply = {.status = expected->status, .body = slice_cstr(expected->body)};
         struct judgement judgement = {0};
         enum answer answer = answer_read_purchase(&reply, &judgement);
         struct slice detail = slice_make(judgement.detail, judgement.detail_len);
@@ -110,7 +110,7 @@ static void status_answers_are_told_apart(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof status_cases / sizeof status_cases[0]; i++) {
-        struct reply reply = {status_cases[i].status, SLICE(""), slice_cstr(status_cases[i].body)};
+        struct reply reply = {.status = status_cases[i].status, .body = slice_cstr(status_cases[i].body)};
         struct sale_status status;
         enum poll_answer answer = answer_read_status(&reply, &status);
         if (answer != status_cases[i].answer)
@@ -120,8 +120,8 @@ static void status_answers_are_told_apart(void **state)
 
 static void the_state_of_the_sale_is_told(void **state)
 {
-    struct reply active = {200, SLICE(""), SLICE(SALE("ACTIVE", "3", "5"))};
-    struct reply ended = {200, SLICE(""), SLICE(SALE("ENDED", "0", "5"))};
+    struct reply active = {.status = 200, .body = SLICE(SALE("ACTIVE", "3", "5"))};
+    struct reply ended = {.status = 200, .body = SLICE(SALE("ENDED", "0", "5"))};
     struct sale_status status;
     (void)state;
     assert_int_equal(answer_read_status(&active, &status), POLL_GOOD);

@@ -63,9 +63,9 @@ static void a_user_keeps_his_turn_unless_the_answer_is_late(void **state)
     struct plan paced = plan_closed(0, S(10), 1, S(1));
     struct plan greedy = plan_closed(0, S(10), 1, 0);
     (void)state;
-    assert_int_equal(plan_next_ns(&paced, S(3), S(3.2)), S(4));
-    assert_int_equal(plan_next_ns(&paced, S(3), S(5.5)), S(5.5));
-    assert_int_equal(plan_next_ns(&greedy, S(3), S(3.2)), S(3.2));
+    assert_int_equal(plan_next_ns(&paced, S(3), S(3.2), 7), S(4));
+    assert_int_equal(plan_next_ns(&paced, S(3), S(5.5), 7), S(5.5));
+    assert_int_equal(plan_next_ns(&greedy, S(3), S(3.2), 7), S(3.2));
 }
 
 static void arrivals_keep_their_rate_without_drift(void **state)
