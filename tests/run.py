@@ -86,7 +86,7 @@ def without_aslr():
         return []
 
 
-def run(log, command, env=None, timeout=540):
+def run(log, command, env=None, timeout=1200):
     """Runs a command with its output in the file LOGS/log; returns (exit status, that file)."""
     path = LOGS / log
     with open(path, "w") as out:
@@ -141,7 +141,7 @@ def read_junit(path, prefix, reproduce):
 
 def meson_tests(kind, directory, suites, without=()):
     """Runs the meson tests of a build, one after the other per core, and counts what is inside each program."""
-    command = [*NO_ASLR, "meson", "test", "-C", directory.name, "--no-rebuild"]
+    command = [*NO_ASLR, "meson", "test", "-C", directory.name, "--no-rebuild", "--timeout-multiplier", "4"]
     for suite in suites:
         command += ["--suite", suite]
     for suite in without:

@@ -27,7 +27,7 @@ import stores
 from server import Server, binary
 from shop import Shop
 
-TEST_SECONDS_MAX = 60
+TEST_SECONDS_MAX = 120
 
 
 def pytest_addoption(parser):
@@ -36,7 +36,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "seconds(n): this test may take n seconds rather than 60")
+    config.addinivalue_line("markers", "seconds(n): this test may take n seconds rather than 120")
     config.addinivalue_line("markers", "embedded: about the file, or about nothing that the kind of store could change;"
         " runs on the embedded store only")
     config.addinivalue_line("markers", "needs(name, ...): left out where one of these services cannot be had")

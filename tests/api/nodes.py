@@ -30,9 +30,10 @@ import wire  # noqa: E402
 from server import Server, binary, clean_environment  # noqa: E402
 from shop import LIMITED, NOT_ACTIVE, PURCHASED, PURCHASES, Shop, new_sku  # noqa: E402
 
-# A node answers within --answer-deadline (5 s), but for a batch that the database keeps waiting: 4 s more.
-ANSWER_SECONDS = 9.5
-RECOVERY_SECONDS = 5.0
+# A node answers within --answer-deadline (5 s), but for a batch that the database keeps waiting: 4 s more. The rest is
+# for a busy machine.
+ANSWER_SECONDS = 12.0
+RECOVERY_SECONDS = 8.0  # a second or two when the machine is idle
 BROKEN = (OSError, asyncio.IncompleteReadError)
 UNLIMITED = ("--purchase-interval", "0")
 
@@ -164,7 +165,7 @@ def status(door, sku):
     return wire.ask(door.port, "GET", f"/api/v1/sales?sku={sku}").data
 
 
-def wait_state(door, sku, state, seconds=10.0):
+def wait_state(door, sku, state, seconds=30.0):
     return wire.wait_for(lambda: (data := status(door, sku))["state"] == state and data, f"{sku} {state}", seconds)
 
 
@@ -221,7 +222,7 @@ class Customer:
 class Customers:
     """`doors` is looked at for each connection, so that a test can change it. seconds: after so many all must know."""
 
-    def __init__(self, doors, sku, tag, lanes, per_lane, seed, seconds=40.0):
+    def __init__(self, doors, sku, tag, lanes, per_lane, seed, seconds=60.0):
         self.doors, self.sku, self.dice, self.seconds = doors, sku, random.Random(seed), seconds
         self.lanes = [[Customer(f"{tag}-{lane}-{index}", sku) for index in range(per_lane)] for lane in range(lanes)]
         self.all = [customer for lane in self.lanes for customer in lane]

@@ -107,11 +107,11 @@ class Server:
         self.out, self.err = Stream(self.process.stdout), Stream(self.process.stderr)
         return self
 
-    def start(self, seconds=30.0):
+    def start(self, seconds=60.0):
         self.launch()
         return self.wait_ready(seconds)
 
-    def wait_ready(self, seconds=30.0):
+    def wait_ready(self, seconds=60.0):
         line = self.err.find(lambda line: listening_port(line) is not None, seconds)
         if line is None:
             self.fail("it never said that it listens")
@@ -146,7 +146,7 @@ class Server:
         """What it logged as JSON; other lines on standard error are not among them."""
         return [entry for entry in map(log_entry, self.err.text().splitlines()) if entry is not None]
 
-    def wait_log(self, matches, what, seconds=20.0):
+    def wait_log(self, matches, what, seconds=30.0):
         line = self.err.find(lambda line: (entry := log_entry(line)) is not None and matches(entry), seconds)
         assert line is not None, f"no log line: {what}\n{self.err.text()}"
         return log_entry(line)
@@ -154,7 +154,7 @@ class Server:
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)
 
-    def wait_exit(self, seconds=30.0):
+    def wait_exit(self, seconds=60.0):
         """The exit status (negative: the signal that ended it)."""
         try:
             status = self.process.wait(seconds)
@@ -171,7 +171,7 @@ class Server:
         found = SANITIZER.search(self.err.text())
         assert found is None, f"{found[0]} from {' '.join(self.command)}\n{self.err.text()}"
 
-    def stop(self, seconds=30.0):
+    def stop(self, seconds=60.0):
         """SIGTERM; must end with status 0 and with nothing from a sanitizer."""
         if self.process is None:
             return

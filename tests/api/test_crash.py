@@ -67,7 +67,7 @@ def run_verify(store):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.seconds(60 + 15 * ROUNDS)
+@pytest.mark.seconds(120 + 15 * ROUNDS)
 def test_kill_in_the_middle_of_a_rush_loses_nothing(store):
     """After kill -9 and a restart an acknowledged purchase is gone, is there twice, or the stock does not fit.
     Repeat with DOORBUSTER_SEED=<the printed number>."""

@@ -15,7 +15,7 @@ import wire
 from server import frugal_environment
 from shop import (BAD_JSON, BAD_REQUEST, PRODUCTS, PURCHASED, PURCHASES, SALES, Shop, new_sku, new_user, still_sells)
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 8.0  # less than the server waits for the rest of a request
 
 # Nothing of it reaches the store.
 pytestmark = pytest.mark.embedded
@@ -40,7 +40,7 @@ def replies_to(port, data, is_ended=False):
                 connection.send_end()
         except (BrokenPipeError, ConnectionResetError):
             pass  # refused before it had read all
-        connection.socket.settimeout(CLOSE_SECONDS if is_ended else 1.0)
+        connection.socket.settimeout(CLOSE_SECONDS)
         try:
             while True:
                 found.append(connection.read_reply())
@@ -324,7 +324,7 @@ def impatient(start_server):
         "--write-timeout", "800ms", "--purchase-interval", "0", environment=frugal_environment())
 
 
-def trickle(port, data, pause=0.1, seconds=8.0):
+def trickle(port, data, pause=0.1, seconds=40.0):
     """Sends a byte at a time; how long until the server cut it, and what it said."""
     began = time.monotonic()
     with wire.Connection(port) as connection:
@@ -350,7 +350,7 @@ def expect_408_or_nothing(text):
 def test_slow_head_is_cut(impatient):
     """A byte every tenth of a second in the head holds a connection for ever."""
     seconds, text = trickle(impatient.port, post("A") * 10)
-    assert seconds is not None and 0.5 < seconds < 5, seconds
+    assert seconds is not None and 0.5 < seconds < 30, seconds
     expect_408_or_nothing(text)
     still_sells(impatient)
 
@@ -363,7 +363,7 @@ def test_slow_body_is_cut(impatient):
         connection.send(head + b"\r\n\r\n")
         connection.socket.settimeout(0.1)
         is_cut = False
-        for byte in body[:80]:
+        for byte in body[:400]:
             try:
                 connection.send(bytes([byte]))
                 is_cut = not connection.fill()
@@ -373,7 +373,7 @@ def test_slow_body_is_cut(impatient):
                 is_cut = True
             if is_cut:
                 break
-        assert is_cut and 0.5 < time.monotonic() - began < 5
+        assert is_cut and 0.5 < time.monotonic() - began < 30
         expect_408_or_nothing(bytes(connection.buffer))
     still_sells(impatient)
 
@@ -385,11 +385,11 @@ def test_slow_body_is_cut(impatient):
     "idle after a reply"])
 def test_silent_client_is_cut(impatient, data):
     """A client that says nothing more holds a connection for ever."""
-    with wire.Connection(impatient.port, limit=6) as connection:
+    began = time.monotonic()
+    with wire.Connection(impatient.port) as connection:
         connection.send(data)
-        began = time.monotonic()
         text = connection.read_to_end()  # a timeout here is the failure
-        assert time.monotonic() - began > 0.3
+        assert time.monotonic() - began > 0.5
         assert text == b"" or text.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 200 ")), text
 
 
@@ -402,7 +402,7 @@ def test_many_slow_clients_do_not_keep_others_waiting(start_server, shop_of):
             connection.send(post("A")[:30 + index % 100])
         began = time.monotonic()
         still_sells(server)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 18
     finally:
         for connection in slow:
             connection.close()
@@ -417,7 +417,7 @@ def test_client_that_never_reads_is_cut(impatient):
     began = time.monotonic()
     with wire.Connection(impatient.port, receive_buffer=4096) as connection:
         connection.socket.settimeout(0.2)
-        while time.monotonic() - began < 15 and not is_cut:
+        while time.monotonic() - began < 40 and not is_cut:
             try:
                 sent += connection.socket.send(request)
             except socket.timeout:
@@ -425,7 +425,7 @@ def test_client_that_never_reads_is_cut(impatient):
             except (BrokenPipeError, ConnectionResetError):
                 is_cut = True
             peak = max(peak, impatient.rss_bytes())
-    assert is_cut, "still connected after 15 s without reading"
+    assert is_cut, "still connected after 40 s without reading"
     assert peak - before < 16 << 20, f"{(peak - before) >> 20} MiB for one deaf client that sent {sent} bytes"
     still_sells(impatient)
 
@@ -483,7 +483,7 @@ def test_connections_beyond_the_bound_are_refused(start_server, shop_of):
             shop.buy_well(sku)
         refused = 0
         for connection in others:
-            connection.socket.settimeout(3)
+            connection.socket.settimeout(30)
             try:
                 connection.send(wire.build("GET", "/livez"))
                 reply = connection.read_reply()
@@ -495,7 +495,7 @@ def test_connections_beyond_the_bound_are_refused(start_server, shop_of):
     finally:
         for connection in others:
             connection.close()
-    wire.wait_for(server.is_ready, "room again", 10)
+    wire.wait_for(server.is_ready, "room again")
     still_sells(server)
 
 
@@ -575,7 +575,7 @@ def test_mutated_requests_do_no_harm(start_server, shop_of):
     began = time.monotonic()
     for count in range(8000):
         data = mutate(dice, corpus(sku, dice))
-        with wire.Connection(server.port, limit=10) as connection:
+        with wire.Connection(server.port) as connection:
             try:
                 connection.send(data)
                 connection.send_end()

@@ -11,16 +11,18 @@ import pytest
 
 import wire
 from redis_service import FakeRedis, Missing, Redis, is_probe, well_behaved
-from shop import (BAD_REQUEST, LIMITED, NOT_ACTIVE, NO_USER, PURCHASES, expect, new_user)
-from test_flash_sale_limiter import SLACK
+from shop import (BAD_REQUEST, LIMITED, NOT_ACTIVE, NO_USER, PURCHASES, expect, in_time, new_user)
+from test_flash_sale_limiter import attempts
 
 pytestmark = pytest.mark.embedded  # the limiter knows nothing of stores
 
 PASSWORD = "s3cret:pass/word"
-PATIENCE = 15.0  # seconds, for what a node does by itself within two or three
+PATIENCE = 30.0  # seconds, for what a node does by itself within two or three
 BURST_USERS = 20
-BURST_SECONDS = 30.0  # of tries to find Redis in time throughout
+BURST_SECONDS = 80.0  # of tries to find Redis in time throughout
 WAIT_MAX = 1.0   # seconds; an attempt may wait 50 ms, the rest is for slow machines
+HANG_MAX = 10.0  # seconds; once in a while a slow machine stands still
+REDIS_MS = 50    # a Redis that takes longer has missed it: then the node goes on alone, as it should
 
 
 @pytest.fixture
@@ -105,6 +107,7 @@ def wait_told(shop, words, count):
 
 # --- together ---
 
+@in_time(REDIS_MS / 1000)
 def test_nodes_share_the_limiter(start_redis, start_nodes):
     """A user gets an attempt on each node within one interval."""
     one, two = start_nodes(*[start_redis().url()] * 2)
@@ -119,22 +122,15 @@ def test_nodes_share_the_limiter(start_redis, start_nodes):
     assert fallbacks(one) == fallbacks(two) == 0
 
 
+@in_time(REDIS_MS / 1000)
 def test_refused_attempts_on_other_nodes_count(start_redis, start_nodes):
     """The window that nodes share does not slide as the one of a single node."""
     nodes = start_nodes(*[start_redis().url()] * 2)
-    times = (0, 0.3, 0.6, 1.25, 2.45)
-    for _ in range(6):
-        user, statuses, late, start = new_user(), [], 0.0, time.monotonic()
-        for number, at in enumerate(times):
-            time.sleep(max(0.0, start + at - time.monotonic()))  # pause: the times are the test
-            statuses.append(nodes[number % 2].buy("NO-SUCH", user).status)
-            late = max(late, time.monotonic() - start - at)
-        if late < SLACK and fallbacks(nodes[0]) == fallbacks(nodes[1]) == 0:
-            assert statuses == [200, 429, 429, 429, 200]
-            return
-    pytest.fail(f"this machine cannot keep times: {late:.3f} s late")
+    statuses = attempts(nodes, (0, 0.3, 0.6, 1.25, 2.3))
+    assert statuses == [200, 429, 429, 429, 200] and fallbacks(nodes[0]) == fallbacks(nodes[1]) == 0, statuses
 
 
+@pytest.mark.seconds(180)
 def test_one_of_a_burst_on_all_nodes_is_admitted(start_redis, start_nodes):
     """Of simultaneous requests of one user on several nodes none or several pass."""
     url, end, proven = start_redis().url(), time.monotonic() + BURST_SECONDS, 0
@@ -166,6 +162,7 @@ def burst(nodes, users):
             connection.close()
 
 
+@in_time(1.0)
 def test_waiting_for_redis_keeps_pipelined_answers_in_order(start_redis, start_nodes):
     """Requests that wait for Redis are overtaken by others of the same connection, or lost."""
     shop, = start_nodes(start_redis().url())
@@ -179,6 +176,7 @@ def test_waiting_for_redis_keeps_pipelined_answers_in_order(start_redis, start_n
             expect(connection.read_reply(), 429, LIMITED)
 
 
+@in_time(REDIS_MS / 1000)
 def test_order_of_checks_is_the_contracts(start_redis, start_nodes):
     """With Redis another check comes first than without: body syntax, limiter, user, body content, decision."""
     one, two = start_nodes(*[start_redis().url()] * 2)
@@ -231,6 +229,7 @@ def test_redis_keeps_no_names_and_nothing_for_long(start_redis, start_nodes):
 
 # --- who is let in ---
 
+@in_time(REDIS_MS / 1000)
 def test_password_is_given(start_redis, start_nodes):
     """A Redis with a password cannot be used."""
     redis = start_redis(password=PASSWORD)
@@ -240,6 +239,7 @@ def test_password_is_given(start_redis, start_nodes):
     expect(two.buy("NO-SUCH", user), 429, LIMITED)
 
 
+@in_time(REDIS_MS / 1000)
 def test_user_and_password_are_given(start_redis, start_nodes):
     """A Redis with users of its own cannot be used, or more rights are needed than the manual says."""
     redis = start_redis()
@@ -257,6 +257,7 @@ def test_user_and_password_are_given(start_redis, start_nodes):
     ("a-needless-password", None, "AUTH"),
     (None, "the-right-one", "NOAUTH"),
 ])
+@in_time(1.0)
 def test_wrong_password_is_told_and_survived(start_redis, start_nodes, secret, server_password, words):
     """A password that Redis does not take stops the server, or sales, or is written into the log."""
     redis = start_redis(password=server_password)
@@ -279,6 +280,7 @@ def test_password_comes_from_a_file(start_redis, start_server, shop_of, tmp_path
     wait_limits(shop_of(start_server("--limits-file", path)), "shared")
 
 
+@in_time(REDIS_MS / 1000)
 def test_every_address_of_a_name_is_tried(start_redis, start_nodes):
     """localhost is also ::1, where nobody listens; the link gives up there, and says so."""
     shop, = start_nodes(f"redis://localhost:{start_redis().port}")
@@ -287,6 +289,7 @@ def test_every_address_of_a_name_is_tried(start_redis, start_nodes):
 
 # --- alone ---
 
+@in_time(1.0)
 def test_server_starts_without_redis_and_finds_it_later(start_redis, start_nodes):
     """Without Redis the server does not start, is not ready, refuses sales, or never looks again."""
     redis = start_redis()
@@ -313,6 +316,12 @@ def test_unknown_name_is_told_and_survived(start_nodes):
     shop.buy_well(shop.sale())
 
 
+def expect_quick(times):
+    """Nobody has waited for Redis; one in ten, and the first, may have waited for this machine."""
+    times = sorted(times)
+    assert times[len(times) * 9 // 10 - 1] < WAIT_MAX and times[-1] < HANG_MAX, times[-10:]
+
+
 class Load:
     """Buyers who come one after the other on several connections, until stop(); `replies` are (status, seconds)."""
 
@@ -334,12 +343,12 @@ class Load:
 
     def wait(self, count):
         goal = len(self.replies) + count
-        wire.wait_for(lambda: self.errors or len(self.replies) >= goal, f"{goal} answers", 30)
+        wire.wait_for(lambda: self.errors or len(self.replies) >= goal, f"{goal} answers", 60)
 
     def stop(self):
         self.is_over.set()
         for thread in self.threads:
-            thread.join(20)
+            thread.join(60)
         assert not self.errors, self.errors
         return self.replies
 
@@ -371,17 +380,21 @@ def test_redis_is_killed_under_load_and_comes_back(start_redis, start_nodes):
         replies = load.stop()
     assert {status for status, _, _ in replies} == {200}
     assert {code for _, code, _ in replies} <= {None, "SALE_NOT_ACTIVE"}
-    slowest = max(seconds for _, _, seconds in replies)
-    assert slowest < WAIT_MAX, f"an answer took {slowest:.3f} s"
-    user = new_user()
-    expect(nodes[0].buy("NO-SUCH", user), 200, NOT_ACTIVE)
-    expect(nodes[1].buy("NO-SUCH", user), 429, LIMITED)
+    expect_quick([seconds for _, _, seconds in replies])
+
+    @in_time(REDIS_MS / 1000)
+    def is_shared():
+        user = new_user()
+        expect(nodes[0].buy("NO-SUCH", user), 200, NOT_ACTIVE)
+        expect(nodes[1].buy("NO-SUCH", user), 429, LIMITED)
+
+    is_shared()
 
 
 def test_who_was_limited_stays_limited(start_redis, start_nodes):
     """When Redis goes or comes, this node forgets whom it has just let in."""
     redis = start_redis()
-    shop, = start_nodes(redis.url(), arguments=["--purchase-interval", "30s"])
+    shop, = start_nodes(redis.url(), arguments=["--purchase-interval", "10m"])
     users = [new_user() for _ in range(4)]
     for user in users[:2]:
         expect(shop.buy("NO-SUCH", user), 200, NOT_ACTIVE)
@@ -395,6 +408,7 @@ def test_who_was_limited_stays_limited(start_redis, start_nodes):
         assert shop.buy("NO-SUCH", user).status == status
 
 
+@in_time(REDIS_MS / 1000)
 def test_lost_script_is_given_again(start_redis, start_nodes):
     """After SCRIPT FLUSH nodes stop sharing, or fall back to themselves."""
     redis = start_redis()
@@ -412,6 +426,7 @@ def test_lost_script_is_given_again(start_redis, start_nodes):
     (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "READONLY"),
     (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OOM"),
 ], ids=["read-only replica", "out of memory"])
+@in_time(1.0)
 def test_redis_that_cannot_write(start_redis, start_nodes, harm, repair, words):
     """A Redis that answers and cannot write stops sales, or passes for a limiter."""
     redis = start_redis()
@@ -437,11 +452,18 @@ def test_redis_that_cannot_write(start_redis, start_nodes, harm, repair, words):
 def test_what_is_no_limiter_is_never_used(fake_redis, start_nodes, answer, words):
     """Something that is not a working Redis passes for one, or delays a purchase."""
     shop, = start_nodes(fake_redis(answer).url(), is_shared=False)
-    for _ in range(20):
+    times = []
+
+    @in_time(WAIT_MAX)
+    def asks():
         began = time.monotonic()
         expect(shop.buy("NO-SUCH", user := new_user()), 200, NOT_ACTIVE)
         expect(shop.buy("NO-SUCH", user), 429, LIMITED)
-        assert time.monotonic() - began < WAIT_MAX
+        times.append(time.monotonic() - began)
+
+    for _ in range(20):
+        asks()
+    expect_quick(times)
     wait_limits(shop, "local", words)
     wait_told(shop, "local to this node", 1)
     assert figure(shop, "doorbuster_limits_shared_total") == 0
@@ -453,6 +475,7 @@ def test_redis_that_falls_silent_delays_nobody(fake_redis, start_nodes):
     fake = fake_redis(lambda words: None if is_silent.is_set() else well_behaved(words))
     shop, = start_nodes(fake.url())
     is_silent.set()
+    times = []
     for _ in range(10):
         users = [new_user() for _ in range(30)]
         connections = [wire.Connection(shop.server.port) for _ in users]
@@ -460,9 +483,10 @@ def test_redis_that_falls_silent_delays_nobody(fake_redis, start_nodes):
         for user, connection in zip(users, connections):
             connection.send(wire.build("POST", PURCHASES, {"X-User-Id": user}, {"sku": "NO-SUCH"}))
         assert {connection.read_reply().status for connection in connections} == {200}
-        assert time.monotonic() - began < WAIT_MAX
+        times.append(time.monotonic() - began)
         for connection in connections:
             connection.close()
+    expect_quick(times)
     wait_limits(shop, "local")
     wait_told(shop, "local to this node", 1)
     assert fallbacks(shop) == 300
@@ -470,6 +494,7 @@ def test_redis_that_falls_silent_delays_nobody(fake_redis, start_nodes):
     wait_limits(shop, "shared")
 
 
+@in_time(REDIS_MS / 1000)
 def test_node_that_stood_still_does_not_blame_redis(fake_redis, start_nodes):
     """A node that was stopped while Redis answered takes its own delay for one of Redis."""
     node = []
@@ -512,7 +537,7 @@ def test_clients_that_leave_while_they_wait(fake_redis, start_nodes):
     gate.set()
     wait_limits(shop, "shared")
     expect(shop.buy("NO-SUCH", new_user()), 200, NOT_ACTIVE)
-    wire.wait_for(lambda: figure(shop, "doorbuster_connections") <= 1, "the connections to be gone")
+    wire.wait_for(lambda: figure(shop, "doorbuster_connections") <= 1, "the connections to be gone", 60)
 
 
 @pytest.mark.parametrize("signals", [1, 2])
@@ -534,7 +559,7 @@ def test_stopping_while_purchases_wait(fake_redis, start_nodes, signals):
         connection.close()
     began = time.monotonic()
     assert shop.server.wait_exit() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 # --- settings ---

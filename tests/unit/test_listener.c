@@ -19,7 +19,7 @@
 
 #include "base/clock.h"
 
-enum { FDS_MAX = 1024, WAIT_S = 10 };
+enum { FDS_MAX = 1024, WAIT_S = 30 };
 
 struct guests {
     int fds[FDS_MAX];

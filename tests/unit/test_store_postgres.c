@@ -292,7 +292,7 @@ static void a_row_that_somebody_holds_is_not_waited_for_long(void **state)
     int64_t began_ns = clock_mono_ns();
     batch_buy(&s->a.batch, "A", "ann", 1, NULL);
     assert_int_equal(batch_load(&s->a.batch, s->a.store, &s->a.world, &error), ERR_UNAVAILABLE);
-    assert_true(clock_mono_ns() - began_ns < INT64_C(4000) * NS_PER_MS);
+    assert_true(clock_mono_ns() - began_ns < INT64_C(10000) * NS_PER_MS);
     assert_non_null(strstr(error.message, "another transaction holds the rows"));
     assert_non_null(strstr(error.message, "55P03"));
     database_run(&s->database, "ROLLBACK");
@@ -458,7 +458,7 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
     proxy_hang(proxy, true);
     int64_t began_ns = clock_mono_ns();
     assert_int_equal(batch_load(&node.batch, node.store, &node.world, &error), ERR_UNAVAILABLE);
-    int64_t limit_ms = POSTGRES_LOAD_MS + POSTGRES_CONNECT_MS + 2000; /* it tries a new connection as well */
+    int64_t limit_ms = POSTGRES_LOAD_MS + POSTGRES_CONNECT_MS + 8000; /* it tries a new connection as well */
     assert_true(clock_mono_ns() - began_ns < limit_ms * NS_PER_MS);
     assert_true(error.message[0] != '\0');
     proxy_hang(proxy, false);
