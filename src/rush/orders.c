@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -21,7 +22,9 @@ enum {
     QUANTITY_MAX = 5,
     PRICE_MIN_CENTS = 1000,
     PRICE_MAX_CENTS = 50000,
-    POOL = 256 /* connections of an open loop */
+    POOL = 256, /* connections of an open loop */
+    SETTLE_WAIT_MS = 2000,
+    SETTLE_POLL_MS = 50
 };
 
 /* Series of plan_draw; those of the plans are the numbers of users. */
@@ -202,8 +205,9 @@ void orders_judge(
         judgement_set_detail(judgement, right->status);
         return;
     }
-    bool is_refusal =
-        (reply->status >= 400 && reply->status < 500) || (reply->status == 503 && !is_unsure(reply));
+    bool is_late = reply->took_ns > LATE_NS; /* then it may have been stored, waited for, and cancelled */
+    bool is_refusal = (reply->status >= 400 && reply->status < 500) ||
+                      (reply->status == 503 && !is_late && !is_unsure(reply));
     judgement->outcome = right != NULL ? (unsigned)ORDER_NONSENSE : name_wrong(reply);
     judgement->truth = is_refusal && right == NULL ? TRUTH_REFUSED : TRUTH_UNKNOWN;
     set_code(reply, judgement);
@@ -286,6 +290,42 @@ enum err orders_ask_stats(struct rush *rush, struct order_stats *stats, struct e
         "GET /stats does not tell total_orders and status_breakdown with pending, processing, completed and "
         "failed: status %d; does %s take orders?",
         reply.status, rush->target.authority);
+}
+
+/* Orders that the crowd knows to be stored. */
+static int64_t count_told(const struct tally *crowd)
+{
+    return (int64_t)tally_count_all(
+        crowd, OUTCOME_BIT(ORDER_COMPLETED) | OUTCOME_BIT(ORDER_ACCEPTED) | OUTCOME_BIT(ORDER_DECLINED));
+}
+
+/* Orders that this run added, as the server counts them. */
+static int64_t count_added(const struct rush *rush, const struct order_stats *now)
+{
+    return now->total - orders_drain(rush)->before.total;
+}
+
+enum err orders_ask_settled(
+    struct rush *rush, const struct tally *crowd, struct order_stats *stats, struct error *error)
+{
+    int64_t deadline_ns = clock_mono_ns() + (int64_t)SETTLE_WAIT_MS * 1000000;
+    const struct timespec pause = {.tv_nsec = SETTLE_POLL_MS * 1000000L};
+    for (;;) {
+        enum err err = orders_ask_stats(rush, stats, error);
+        if (err != ERR_NONE || count_added(rush, stats) >= count_told(crowd) || clock_mono_ns() > deadline_ns)
+            return err;
+        (void)nanosleep(&pause, NULL); /* woken early: asks early */
+    }
+}
+
+void orders_check_stored(struct rush *rush, const struct tally *crowd, const struct order_stats *now)
+{
+    int64_t told = count_told(crowd);
+    int64_t open = (int64_t)tally_count_all(crowd, ~ORDER_EXPECTED);
+    int64_t added = count_added(rush, now);
+    rush_add_invariant(rush, told <= added && added <= told + open,
+        "orders stored = those acknowledged%s: %lld = %lld%s", open > 0 ? " and some of the unanswered" : "",
+        (long long)added, (long long)told, open > 0 ? " + some" : "");
 }
 
 struct order_drain *orders_drain(const struct rush *rush)

@@ -67,6 +67,18 @@ bool orders_read_stats(int status, struct slice body, struct order_stats *stats)
 /* ERR_REFUSED: the server answered something else; others as exchange_do. */
 MUST_CHECK enum err orders_ask_stats(struct rush *rush, struct order_stats *stats, struct error *error);
 
+/*
+ * The same when the crowd is through. Behind a balancer another server may answer than those that took the
+ * orders, and hears of their last ones a moment later: it is asked again, for a limited time, while it tells
+ * fewer.
+ */
+MUST_CHECK enum err orders_ask_settled(
+    struct rush *rush, const struct tally *crowd, struct order_stats *stats, struct error *error);
+
+/* Adds the invariant that every acknowledged order is stored, once, and nothing that was refused: by the
+ * difference to what was there before the run (orders_drain). */
+void orders_check_stored(struct rush *rush, const struct tally *crowd, const struct order_stats *now);
+
 /* Orders that are in a final state. */
 static inline int64_t orders_finished(const struct order_stats *stats)
 {
@@ -88,7 +100,7 @@ struct order_patience {
 
 struct order_patience orders_patience(const struct rush *rush);
 
-/* A place of the scenario's own in rush->state. */
+/* What set_up and tear_down found; the scenario fills it. */
 struct order_drain {
     struct order_stats before;  /* set_up */
     struct order_stats backlog; /* when the crowd was through */

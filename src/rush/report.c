@@ -79,11 +79,21 @@ static void put_line(
     put_times(out, is_markdown, times);
 }
 
+/* Where the same outcome stands once a level, the level is named. */
+static void put_row(
+    struct strbuf *out, bool is_markdown, const struct rush_report *report, const struct rush_row *row)
+{
+    char name[NAME_WIDTH + 1];
+    (void)snprintf(name, sizeof name, "%s%s%s", report->level_count > 0 ? row->endpoint : "",
+        report->level_count > 0 ? ": " : "", row->outcome);
+    put_line(out, is_markdown, name, row->share, &row->latency);
+}
+
 static void put_outcomes(struct strbuf *out, bool is_markdown, const struct rush_report *report)
 {
     put_head(out, is_markdown, "outcome");
     for (size_t i = 0; i < report->row_count; i++)
-        put_line(out, is_markdown, report->rows[i].outcome, report->rows[i].share, &report->rows[i].latency);
+        put_row(out, is_markdown, report, &report->rows[i]);
     strbuf_put_char(out, '\n');
     put_head(out, is_markdown, "requests, from when each should start");
     for (size_t i = 0; i < report->endpoint_count; i++)

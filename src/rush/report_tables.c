@@ -175,9 +175,9 @@ static void put_predictions(struct strbuf *out, const char *bullet, const struct
         const struct rush_level *level = &report->levels[i];
         if (isnan(level->predicted_per_s) || level->predicted_per_s <= 0)
             continue;
-        strbuf_printf(out, "%s%llu clients predict %.0f orders/s for %llu; measured %.0f, %.0f %% of it",
-            bullet, (unsigned long long)before->clients, level->predicted_per_s,
-            (unsigned long long)level->clients, level->orders_per_s,
+        strbuf_printf(out, "%s%llu client%s %.0f orders/s for %llu; measured %.0f, %.0f %% of it", bullet,
+            (unsigned long long)before->clients, before->clients == 1 ? " predicts" : "s predict",
+            level->predicted_per_s, (unsigned long long)level->clients, level->orders_per_s,
             100 * level->orders_per_s / level->predicted_per_s);
         if (!isnan(level->original_per_s) && !isnan(before->original_per_s)) {
             double predicted = before->original_per_s * (double)level->clients / (double)before->clients;

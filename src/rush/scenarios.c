@@ -13,7 +13,10 @@ static const struct scenario *const all[] = {
     &scenario_status_polling,
     &scenario_mixed_workload,
     &scenario_throughput,
+    &scenario_sync_normal,
+    &scenario_sync_flash,
     &scenario_async_flash,
+    &scenario_intake,
 };
 
 static const struct outcome common[OUTCOME_COMMON_COUNT] = {

@@ -10,6 +10,9 @@ extern const struct scenario scenario_duplicate_user;
 extern const struct scenario scenario_status_polling;
 extern const struct scenario scenario_mixed_workload;
 extern const struct scenario scenario_throughput;
+extern const struct scenario scenario_sync_normal;
+extern const struct scenario scenario_sync_flash;
 extern const struct scenario scenario_async_flash;
+extern const struct scenario scenario_intake;
 
 #endif

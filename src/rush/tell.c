@@ -134,7 +134,7 @@ static void add_hour(
     struct rush_report *report, const char *whose, double orders, double lost_share, int64_t value)
 {
     double lost = round(orders * lost_share);
-    add_impact(report, "%s: %s of %s orders an hour taken, %s lost; x $%lld = $%s lost an hour", whose,
+    add_impact(report, "%s: %s of %s orders an hour taken, %s lost; at $%lld each that is $%s an hour", whose,
         group(orders - lost).text, group(orders).text, group(lost).text, (long long)value,
         group(lost * (double)value).text);
 }
@@ -150,7 +150,8 @@ void tell_loss(struct rush_report *report, const struct tell_loss *loss)
     add_hour(report, "this server, at the demand of this run", asked_per_hour, lost_share, loss->value);
     if (loss->refused > 0)
         add_impact(report,
-            "of the %s lost here %s were refused at once with Retry-After: told when to come again, "
-            "nothing charged, nobody kept waiting",
+            "of the %s lost in this run %s were refused at once with Retry-After: nobody was kept waiting, "
+            "nothing "
+            "was charged; who came again too early is counted each time",
             group((double)loss->lost).text, group((double)loss->refused).text);
 }
