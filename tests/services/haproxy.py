@@ -13,7 +13,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "haproxy.cfg"
 NODES_MAX = 3             # the config knows so many
 NOBODY = "127.0.0.1:1"    # where no node is
 CONNECTIONS_MAX = 40_000
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 30
 
 
 def check():

@@ -23,7 +23,7 @@ OWNER = "doorbuster"          # may log in and create databases, no more
 PASSWORD = "dev-password-1"
 SUPERUSER = "postgres"
 SUPERUSER_PASSWORD = "dev-password-2"
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 30
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 

@@ -4,7 +4,7 @@ import socket
 
 from . import process
 
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 30
 ANSWER_BYTES_MAX = 1 << 20
 
 
