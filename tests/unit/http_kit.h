@@ -8,6 +8,7 @@
 #define DOORBUSTER_TESTS_HTTP_KIT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "net/http_server.h"
 #include "net/listener.h"
@@ -41,12 +42,13 @@ struct kit {
     size_t batch_count;
     bool is_answering; /* inside of http_reply, called from no handler */
     struct http_stream *stream;
-    size_t stream_opened_count;
-    size_t stream_ready_count;
-    size_t stream_closed_count;
-    size_t answered_count;
-    int answered_status;
-    size_t drained_count;
+    /* Counted by the server's thread; to be read by any. */
+    atomic_size_t stream_opened_count;
+    atomic_size_t stream_ready_count;
+    atomic_size_t stream_closed_count;
+    atomic_size_t answered_count;
+    atomic_int answered_status;
+    atomic_size_t drained_count;
 };
 
 /* A configuration with the routes above and the usual limits. */
