@@ -55,7 +55,7 @@ const struct outcome order_outcomes[] = {
     {"order_declined", "402: the payment was declined"},
     {"order_refused", "503 with Retry-After: refused at once, nothing stored"},
     {"order_late", "504, or no good answer within 9 s"},
-    {"order_refused_odd", "503 without a usable Retry-After"},
+    {"order_refused_odd", "503 without a usable Retry-After, or that does not know what became of the order"},
     {"order_nonsense", "a right status with a body that does not belong to it"},
     {"order_other_status", "a status that does not belong here"},
     {"order_server_error", "500 or above"},
@@ -191,7 +191,8 @@ static unsigned name_wrong(const struct reply *reply)
     if (reply->status == 504 || reply->took_ns > LATE_NS)
         return ORDER_LATE;
     if (reply->status == 503)
-        return orders_read_retry_after(reply->retry_after, &seconds) ? ORDER_REFUSED : ORDER_REFUSED_ODD;
+        return !is_unsure(reply) && orders_read_retry_after(reply->retry_after, &seconds) ? ORDER_REFUSED
+                                                                                          : ORDER_REFUSED_ODD;
     return reply->status >= 500 ? ORDER_SERVER_ERROR : ORDER_OTHER_STATUS;
 }
 

@@ -75,7 +75,7 @@ static enum err wait_for_drain(struct rush *rush, struct error *error)
 {
     struct order_drain *drain = orders_drain(rush);
     int64_t began_ns = clock_mono_ns();
-    int64_t shown_ns = began_ns;
+    int64_t shown_ns = 0;
     enum err err = ERR_NONE;
     drain->after = drain->backlog;
     for (;;) {

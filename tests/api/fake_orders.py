@@ -16,6 +16,7 @@ A payment takes SECONDS (0.05), SLOTS (1000) of them at a time.
     dated       refuses every tenth order with a Retry-After that is a date
     gateway     504 for every tenth order
     hang        never answers every tenth order
+    mute        never answers an order
     closing     closes the connection instead of answering every tenth order
     error500    500 for every tenth order
     invalid     400 for every tenth order
@@ -66,12 +67,14 @@ class Shop:
 
     # ---- orders with slow payment ----
 
-    def odd(self, order):
+    def odd(self):
         """What a broken server answers to every tenth order instead; None: it is not broken that way."""
         odd = {"blunt": (503, {"status": 503}, {}), "gateway": (504, {"error": "late"}, {}), "hang": "hang",
                "dated": (503, {"status": 503}, {"Retry-After": "Fri, 20 Nov 2026 23:48:01 GMT"}),
                "closing": "close", "error500": (500, {"error": "oops"}, {}),
                "invalid": (400, "Invalid request body", {})}
+        if self.mode == "mute":
+            return "hang"
         return odd[self.mode] if self.mode in odd and self.is_tenth("odd") else None
 
     def store(self, order):
@@ -99,7 +102,7 @@ class Shop:
         order = json.loads(body)
         if self.mode == "choosy" and self.slots.locked():
             return 503, {"status": 503, "title": "no payment in time"}, {"Retry-After": "2"}
-        odd = self.odd(order)
+        odd = self.odd()
         if odd is not None:
             return odd
         self.store(order)
@@ -115,7 +118,7 @@ class Shop:
         order = json.loads(body)
         if self.mode == "full" and self.is_tenth("full"):
             return 503, {"status": 503, "title": "the queue is full"}, {"Retry-After": "7"}
-        odd = self.odd(order)
+        odd = self.odd()
         if odd is not None:
             return odd
         self.store(order)
@@ -152,11 +155,11 @@ class Shop:
     async def take_in(self, body, headers):
         wanted = json.loads(body)
         token = headers.get("authorization", "").removeprefix("Bearer ")
-        if token not in self.users.values() or (self.mode == "expired" and self.is_tenth("expired")):
-            return 401, {"detail": "no"}, {}
         assert (wanted["symbol"], wanted["quantity"], wanted["price"]) == ("AAPL", 100.0, 150.0)
         assert wanted["side"] != self.orders.get(token, "SELL"), "the client alternates, beginning with BUY"
         self.orders[token] = wanted["side"]
+        if token not in self.users.values() or (self.mode == "expired" and self.is_tenth("expired")):
+            return 401, {"detail": "no"}, {}
         if self.mode == "slow":
             await asyncio.sleep(0.2)  # pause: how long it thinks
         number = str(uuid.uuid4())

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -68,6 +69,58 @@ static void a_user_keeps_his_turn_unless_the_answer_is_late(void **state)
     assert_int_equal(plan_next_ns(&greedy, S(3), S(3.2), 7), S(3.2));
 }
 
+static void new_users_come_one_by_one(void **state)
+{
+    struct plan plan = plan_spawn(S(1), S(30), 20, 10, S(0.1), S(0.5));
+    int64_t from_ns;
+    int64_t until_ns;
+    (void)state;
+    assert_int_equal(plan.vu_count, 20);
+    plan_vu_window(&plan, 0, &from_ns, &until_ns);
+    assert_int_equal(from_ns, S(1));
+    assert_int_equal(until_ns, S(31));
+    plan_vu_window(&plan, 10, &from_ns, &until_ns);
+    assert_true(llabs(from_ns - S(2)) < 1000);
+    plan_vu_window(&plan, 19, &from_ns, &until_ns);
+    assert_true(llabs(from_ns - S(2.9)) < 1000);
+    assert_int_equal(until_ns, S(31));
+    assert_int_equal(plan_end_ns(&plan), S(31));
+    struct plan one = plan_spawn(0, S(30), 1, 1, 0, S(0.5));
+    plan_vu_window(&one, 0, &from_ns, &until_ns);
+    assert_int_equal(from_ns, 0);
+    assert_int_equal(until_ns, S(30));
+}
+
+static void those_who_would_come_after_the_end_are_not_there(void **state)
+{
+    struct plan plan = plan_spawn(0, S(5), 60, 10, S(0.1), S(0.5));
+    int64_t from_ns;
+    int64_t until_ns;
+    (void)state;
+    assert_int_equal(plan.vu_count, 51);
+    plan_vu_window(&plan, 50, &from_ns, &until_ns);
+    assert_true(from_ns <= S(5));
+    assert_int_equal(plan_end_ns(&plan), S(5));
+}
+
+static void a_user_thinks_for_as_long_as_the_draw_says(void **state)
+{
+    struct plan plan = plan_spawn(0, S(30), 5, 1, S(0.1), S(0.5));
+    int64_t least_ns = INT64_MAX;
+    int64_t most_ns = 0;
+    (void)state;
+    for (uint64_t i = 0; i < 10000; i++) {
+        int64_t think_ns = plan_next_ns(&plan, S(3), S(5), plan_draw(1, i)) - S(5);
+        least_ns = think_ns < least_ns ? think_ns : least_ns;
+        most_ns = think_ns > most_ns ? think_ns : most_ns;
+    }
+    assert_in_range(least_ns, S(0.1), S(0.101));
+    assert_in_range(most_ns, S(0.499), S(0.5));
+    assert_int_equal(plan_next_ns(&plan, S(3), S(5), 0), S(5.1));
+    assert_true(plan_draw(1, 2) == plan_draw(1, 2));
+    assert_true(plan_draw(1, 2) != plan_draw(2, 1));
+}
+
 static void arrivals_keep_their_rate_without_drift(void **state)
 {
     struct plan plan = plan_open(S(1), 30000, 64, 3000001);
@@ -117,6 +170,9 @@ int main(void)
         cmocka_unit_test(a_ramp_fills_and_empties_in_straight_lines),
         cmocka_unit_test(a_constant_crowd_is_there_all_the_time),
         cmocka_unit_test(a_user_keeps_his_turn_unless_the_answer_is_late),
+        cmocka_unit_test(new_users_come_one_by_one),
+        cmocka_unit_test(those_who_would_come_after_the_end_are_not_there),
+        cmocka_unit_test(a_user_thinks_for_as_long_as_the_draw_says),
         cmocka_unit_test(arrivals_keep_their_rate_without_drift),
         cmocka_unit_test(the_schedule_gives_what_is_due_in_order),
     };
