@@ -122,8 +122,8 @@ MUST_CHECK enum err courier_create(
     const struct courier_config *config, struct courier **courier, struct error *error);
 
 /*
- * Hand over. Any thread, also from within on_done, until courier_stop has returned. Never fail: what cannot
- * be sent is completed with NOT_REACHED. None of them calls on_done itself.
+ * Hand over. Any thread, also from within on_done, until courier_destroy. Never fail: what cannot be sent is
+ * completed with NOT_REACHED. None of them calls on_done itself, none blocks.
  */
 void courier_post(struct courier *courier, struct courier_request *request);
 void courier_mail(struct courier *courier, struct courier_mail *mail);
@@ -132,13 +132,13 @@ void courier_mail(struct courier *courier, struct courier_mail *mail);
 void courier_after(struct courier *courier, struct courier_timer *timer, int64_t delay_ms);
 
 /*
- * Completes everything and ends the thread; blocks up to about grace_ms. Timers are cancelled at once, what
- * is being sent gets the grace time and is then completed as BROKEN or NOT_REACHED. What is handed over
- * meanwhile, by on_done for one, is completed as cancelled or NOT_REACHED. Once; not from on_done.
+ * Completes everything; blocks up to about grace_ms. Timers are cancelled at once, what is being sent gets
+ * the grace time and is then completed as BROKEN or NOT_REACHED. What is handed over from now on is completed
+ * as cancelled or NOT_REACHED. One thread, once, not from on_done.
  */
 void courier_stop(struct courier *courier, int64_t grace_ms);
 
-/* After courier_stop. */
+/* After courier_stop; ends the thread. Nobody hands over any more. */
 void courier_destroy(struct courier *courier);
 
 /*

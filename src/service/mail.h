@@ -27,8 +27,9 @@ struct mail {
     struct slice from;      /* addresses as above */
     struct slice from_name; /* who that is; empty: the address alone */
     struct slice to;
-    struct slice id; /* left half of Message-ID: A-Z a-z 0-9 _ - .; the same for every try of one message */
-    int64_t date_ms; /* since 1970 */
+    struct slice
+        id; /* left half of Message-ID: 1 to 64 of A-Z a-z 0-9 _ -; the same for every try of one message */
+    int64_t date_ms;      /* since 1970 */
     struct slice subject; /* UTF-8, one line */
     struct slice text;    /* UTF-8; lines end with LF or CRLF */
 };
