@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Header texts that are plain ASCII stand as they are; others become encoded words (RFC 2047) of at most 75
+ * Header texts that are plain ASCII stand as they are; others become encoded words (RFC 2047) of at most 64
  * characters, cut between characters, each on a line of its own. The body is always quoted-printable: of
  * mostly ASCII text it stays readable, and no line is longer than 76, however long those of the text are.
  */
@@ -16,7 +16,7 @@ enum {
     LABEL_MAX = 63,
     ID_MAX = 64,
     LINE_MAX_LEN = 76, /* of quoted-printable, without CRLF */
-    WORD_BYTES = 45,   /* 60 characters of base64 and 12 around them */
+    WORD_BYTES = 39,   /* 52 characters of base64, 12 around them and "Subject: ": within 76 */
     PLAIN_MAX = 60     /* longer texts are encoded, so that no header line gets long */
 };
 
