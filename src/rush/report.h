@@ -13,12 +13,19 @@
  *     "thresholds": [{"threshold", "name", "limit", "measured" (null: nothing to measure), "passed"}]; counts
  * as they are, shares 0 to 1, latencies in ms
  *     "invariants": [{"invariant", "passed"}]
- *     and of scenarios of orders, empty for others:
+ *
+ * and, of scenarios of orders, empty for others:
+ *
  *     "figures": [{"figure", "unit", "original", "expected", "here"}]; null: no such figure
  *     "distribution": [{"fromMs", "untilMs" (null: no end), "good", "refused", "failed", "original"}]
  *     "levels": [{"clients", "orders", "errors", "ordersPerSecond", "ordersPerSecondAndClient", "stdevMs",
- * "latency": TIMES, "predictedPerSecond", "originalPerSecond"}] "businessImpact": [texts] ] TIMES = {"count",
- * "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9", "99.99"}}
+ *
+ * "latency": TIMES, "predictedPerSecond", "originalPerSecond", "generatorBusy" (0 to 1)}]
+ *
+ *     "businessImpact": [texts]
+ *
+ * TIMES = {"count", "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9",
+ * "99.99"}}
  *
  * "latency" counts from the moment a request should have started, "duration" from its first byte sent.
  */

@@ -225,6 +225,7 @@ static void put_levels(struct strbuf *out, const struct rush_report *report)
         put_times(out, "latency", &level->latency);
         put_number(out, "predictedPerSecond", level->predicted_per_s);
         put_number(out, "originalPerSecond", level->original_per_s);
+        put_number(out, "generatorBusy", level->generator_busy);
         strbuf_put_char(out, '}');
     }
     strbuf_put_char(out, ']');

@@ -131,11 +131,12 @@ static void put_level_head(struct strbuf *out, bool is_markdown)
     if (is_markdown)
         strbuf_lit(out,
             "| clients | orders/s | each | mean ms | stdev ms | p50 ms | p95 ms | p99 ms | max ms | "
-            "errors | predicted | original |\n"
-            "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+            "errors | predicted | original | generator |\n"
+            "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     else
-        strbuf_printf(out, "%7s%10s%9s%9s%9s%9s%9s%9s%9s%8s%11s%10s\n", "clients", "orders/s", "each",
-            "mean ms", "stdev ms", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors", "predicted", "original");
+        strbuf_printf(out, "%7s%10s%9s%9s%9s%9s%9s%9s%9s%8s%11s%10s%11s\n", "clients", "orders/s", "each",
+            "mean ms", "stdev ms", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors", "predicted", "original",
+            "generator");
 }
 
 /* "-" for NAN. */
@@ -164,6 +165,10 @@ static void put_level(struct strbuf *out, bool is_markdown, const struct rush_le
     strbuf_printf(out, is_markdown ? " %llu |" : "%8llu", (unsigned long long)level->error_count);
     put_rate(out, is_markdown, 11, level->predicted_per_s);
     put_rate(out, is_markdown, 10, level->original_per_s);
+    if (isnan(level->generator_busy))
+        put_rate(out, is_markdown, 11, NAN);
+    else
+        strbuf_printf(out, is_markdown ? " %.0f %% |" : "%9.0f %%", level->generator_busy * 100);
     strbuf_put_char(out, '\n');
 }
 

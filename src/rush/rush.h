@@ -114,6 +114,8 @@ struct rush_level {
     struct rush_times latency; /* of all requests of the level */
     double predicted_per_s;    /* by the level before, if twice the clients did twice as much; NAN: no such */
     double original_per_s;     /* NAN: the original was not measured with so many */
+    double generator_busy;     /* share of the time in which its busiest thread ran, 0 to 1; NAN: too short to
+                                  tell */
 };
 
 enum rush_verdict { RUSH_PASSED, RUSH_FAILED, RUSH_INVALID, RUSH_INCOMPLETE };

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/id.h"
 #include "rush/intake.h"
@@ -25,6 +26,7 @@ enum {
     NAME_SIZE = 24,
     TOKEN_MAX = 1024,
     REQUEST_MAX = 2048, /* as long as a squad sends */
+    USAGE_EVERY = 64,   /* answers */
     NUMBERS_FIRST = 1024,
     NUMBERS_MAX = 1 << 24 /* of a client: 128 MiB; what comes after is not compared */
 };
@@ -36,12 +38,20 @@ static const int64_t NS_PER_S = 1000000000;
 static const double NS_PER_MS = 1e6;
 static const struct slice side_names[SIDE_COUNT] = {SLICE_INIT("BUY"), SLICE_INIT("SELL")};
 
+/* Of the thread that drives a client. */
+struct usage {
+    int64_t at_ns;
+    int64_t cpu_ns;
+};
+
 struct client {
     char requests[SIDE_COUNT][REQUEST_MAX];
     size_t request_lens[SIDE_COUNT];
     uint64_t answer_count;
     double took_sum_ms;
     double took_square_sum;
+    struct usage usage_first; /* looked at now and then */
+    struct usage usage_last;
     uint64_t *numbers; /* of its accepted orders, each folded to 64 bits */
     size_t number_count;
     size_t number_size;
@@ -120,12 +130,21 @@ static void keep_number(struct client *client, struct uuid number)
     client->numbers[client->number_count++] = plan_draw(number.high, number.low);
 }
 
+static void note_usage(struct client *client)
+{
+    client->usage_last = (struct usage){clock_mono_ns(), clock_thread_cpu_ns()};
+    if (client->answer_count == 0)
+        client->usage_first = client->usage_last;
+}
+
 static void judge_order(
     const struct rush *rush, struct session *session, const struct reply *reply, struct judgement *judgement)
 {
     struct client *client = client_of(rush, session);
     struct uuid number;
     double took_ms = (double)reply->took_ns / NS_PER_MS;
+    if (client->answer_count % USAGE_EVERY == 0)
+        note_usage(client);
     client->answer_count++;
     client->took_sum_ms += took_ms;
     client->took_square_sum += took_ms * took_ms;
@@ -376,6 +395,21 @@ static void add_spread(struct rush_level *level, const struct client *first)
     level->stdev_ms = variance > 0 ? sqrt(variance) : 0; /* below 0 by rounding alone */
 }
 
+/* When one thread drives several clients they all tell the same of it. */
+static double busiest(const struct client *first, uint64_t count)
+{
+    double busiest = NAN;
+    for (uint64_t i = 0; i < count; i++) {
+        const struct usage *from = &first[i].usage_first;
+        const struct usage *until = &first[i].usage_last;
+        if (until->at_ns <= from->at_ns)
+            continue;
+        double busy = (double)(until->cpu_ns - from->cpu_ns) / (double)(until->at_ns - from->at_ns);
+        busiest = isnan(busiest) || busy > busiest ? busy : busiest;
+    }
+    return busiest;
+}
+
 static void add_level_row(
     const struct rush *rush, const struct tally *crowd, struct rush_report *report, size_t i)
 {
@@ -396,6 +430,7 @@ static void add_level_row(
         level.predicted_per_s = before->orders_per_s * (double)level.clients / (double)before->clients;
     }
     add_spread(&level, intake->level_first[i]);
+    level.generator_busy = busiest(intake->level_first[i], level.clients);
     report->levels[report->level_count++] = level;
 }
 

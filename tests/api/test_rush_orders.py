@@ -300,6 +300,7 @@ def test_the_intake_is_measured_level_by_level(fake, tmp_path, mode):
     for each in levels(run):
         assert each["errors"] == 0 and each["orders"] > 0 and each["latency"]["count"] == each["orders"]
         assert each["ordersPerSecond"] == each["orders"]  # in a second
+        assert each["generatorBusy"] is None or 0 <= each["generatorBusy"] < 1.1
         assert each["ordersPerSecondAndClient"] == pytest.approx(each["ordersPerSecond"] / each["clients"])
     assert levels(run)[0]["predictedPerSecond"] is None
     assert levels(run)[2]["predictedPerSecond"] == pytest.approx(levels(run)[1]["ordersPerSecond"] * 4)
