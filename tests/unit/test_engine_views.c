@@ -129,6 +129,7 @@ static void a_batch_shows_its_end_only(void **state)
     int64_t now_ms = clock_wall_ms();
     (void)state;
     open_sale("W-1", 5);
+    client_await_views(&client, 2); /* what can be seen already is told a moment later */
     size_t views = client.view_count;
     struct command commands[] = {make_delete("W-1"),
         make_create("W-1", 7, now_ms + HOUR_MS, now_ms + 2 * HOUR_MS), make_patch_price("W-1", 99)};
@@ -139,6 +140,7 @@ static void a_batch_shows_its_end_only(void **state)
     engine_port_flush(client.port);
     for (int i = 0; i < 3; i++)
         assert_int_equal(ask_await(&asks[i]), RESULT_OK);
+    client_await_views(&client, views + 1);
     assert_int_equal(client.view_count, views + 1);
     assert_int_equal(client.views[views].stock, 7);
     assert_false(client.views[views].is_removed);
