@@ -48,6 +48,8 @@ struct courier_transfer {
     bool is_cut;              /* the answer was longer than we read */
     bool has_failed;          /* an option could not be set */
     bool is_mail_begun; /* MAIL FROM has been sent: what the server says from now on is about this mail */
+    bool is_mail_over;  /* QUIT has been sent */
+    int reply_code;
     char reply[COURIER_TEXT_MAX]; /* the mail server's last line */
     char error[CURL_ERROR_SIZE];
 };

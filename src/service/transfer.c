@@ -94,18 +94,27 @@ static size_t on_answer(char *data, size_t size, size_t count, void *context)
     return transfer->is_cut ? 0 : len;
 }
 
-/* Header lines are counted; of a mail server's replies the last is kept. */
+/* The mail server's last line, up to its answer to QUIT: that one is about nothing. */
+static void keep_reply(struct courier_transfer *transfer, const char *data, size_t len)
+{
+    size_t kept = len < sizeof transfer->reply - 1 ? len : sizeof transfer->reply - 1;
+    int64_t code;
+    if (transfer->is_mail_over)
+        return;
+    while (kept > 0 && (data[kept - 1] == '\n' || data[kept - 1] == '\r'))
+        kept--;
+    memcpy(transfer->reply, data, kept);
+    transfer->reply[kept] = '\0';
+    transfer->reply_code = kept >= 3 && slice_to_i64(slice_make(data, 3), &code) ? (int)code : 0;
+}
+
+/* Header lines of an answer are counted. */
 static size_t on_head(char *data, size_t size, size_t count, void *context)
 {
     struct courier_transfer *transfer = context;
     size_t len = size * count;
-    if (is_mail(transfer)) {
-        size_t kept = len < sizeof transfer->reply - 1 ? len : sizeof transfer->reply - 1;
-        while (kept > 0 && (data[kept - 1] == '\n' || data[kept - 1] == '\r'))
-            kept--;
-        memcpy(transfer->reply, data, kept);
-        transfer->reply[kept] = '\0';
-    }
+    if (is_mail(transfer))
+        keep_reply(transfer, data, len);
     transfer->head_seen += len;
     return transfer->head_seen > HEAD_SEEN_MAX ? 0 : len;
 }
@@ -131,7 +140,9 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t size, voi
         return 0;
     if (slice_starts_with(text, SLICE("MAIL ")))
         transfer->is_mail_begun = true;
-    if (slice_starts_with(text, SLICE("QUIT")) && transfer->socket != CURL_SOCKET_BAD)
+    if (slice_starts_with(text, SLICE("QUIT")))
+        transfer->is_mail_over = true;
+    if (transfer->is_mail_over && transfer->socket != CURL_SOCKET_BAD)
         (void)shutdown(transfer->socket, SHUT_RD);
     return 0;
 }
@@ -351,6 +362,8 @@ void transfer_start(struct courier *courier, struct courier_item *item)
 static int code_of(const struct courier_transfer *transfer)
 {
     long code = 0;
+    if (is_mail(transfer))
+        return transfer->reply_code;
     (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &code);
     return (int)code;
 }

@@ -269,10 +269,10 @@ static void serve_request_then_silence(struct peer *peer, int fd, int nth)
 
 static void silence_is_a_time_out(void **state)
 {
-    struct courier_result result = meet(*state, serve_request_then_silence, 100);
+    struct courier_result result = meet(*state, serve_request_then_silence, 2000);
     assert_int_equal(result.status, COURIER_TIMED_OUT);
     assert_int_equal(result.code, 0);
-    assert_true(result.duration_ns >= 100 * 1000000);
+    assert_true(result.duration_ns >= 2000 * 1000000LL);
 }
 
 static void serve_half_then_silence(struct peer *peer, int fd, int nth)
@@ -285,7 +285,7 @@ static void serve_half_then_silence(struct peer *peer, int fd, int nth)
 
 static void half_an_answer_and_silence_is_a_time_out(void **state)
 {
-    struct courier_result result = meet(*state, serve_half_then_silence, 300);
+    struct courier_result result = meet(*state, serve_half_then_silence, 2000);
     assert_int_equal(result.status, COURIER_TIMED_OUT);
     assert_int_equal(result.code, 0);
 }
