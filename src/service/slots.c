@@ -177,8 +177,6 @@ static void follow_baseline(struct slots *slots, double mean_ns)
 {
     if (slots->baseline_ns <= 0 || mean_ns < slots->baseline_ns)
         slots->baseline_ns = mean_ns;
-    else if (slots->round.is_quiet && is_slow(slots, mean_ns))
-        slots->baseline_ns = mean_ns;
     else if (slots->round.is_quiet)
         slots->baseline_ns += (mean_ns - slots->baseline_ns) / BASELINE_RISE_SHARE;
 }

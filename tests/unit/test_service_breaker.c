@@ -163,6 +163,20 @@ static void it_closes_when_all_probes_have_succeeded(void **state)
     assert_int_equal(breaker_opened_total(&breaker), 2);
 }
 
+static void a_full_window_is_forgotten_too(void **state)
+{
+    struct breaker breaker = made();
+    call_often(&breaker, S, true, 10);
+    call_often(&breaker, S, false, 10);
+    assert_int_equal(breaker_state(&breaker, S), BREAKER_OPEN);
+    call_often(&breaker, 6 * S, true, 3);
+    call(&breaker, 6 * S, true);
+    call_often(&breaker, 6 * S, false, 8);
+    assert_int_equal(breaker_state(&breaker, 6 * S), BREAKER_CLOSED);
+    call(&breaker, 6 * S, false);
+    assert_int_equal(breaker_state(&breaker, 6 * S), BREAKER_OPEN);
+}
+
 static void one_failed_probe_opens_it_for_another_five_seconds(void **state)
 {
     struct breaker breaker = opened_at(S);
@@ -297,6 +311,7 @@ int main(void)
         cmocka_unit_test(slow_calls_count_as_failed_when_asked_for),
         cmocka_unit_test(after_five_seconds_three_probes_may_pass),
         cmocka_unit_test(it_closes_when_all_probes_have_succeeded),
+        cmocka_unit_test(a_full_window_is_forgotten_too),
         cmocka_unit_test(one_failed_probe_opens_it_for_another_five_seconds),
         cmocka_unit_test(calls_from_before_it_opened_decide_nothing),
         cmocka_unit_test(a_dropped_probe_makes_room_for_another),

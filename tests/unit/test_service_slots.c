@@ -213,6 +213,17 @@ static void a_crowd_that_came_before_the_first_answer_is_taken_back(void **state
     free(bench);
 }
 
+static void it_stops_growing_as_soon_as_calls_become_slow(void **state)
+{
+    struct bench *bench = made(16, 1000, 3000, (struct provider){.base_ms = 300, .capacity = 30});
+    bench->waiting = NO_END;
+    run(bench, 6000);
+    assert_between(bench->limit_most, 100, 550);
+    run(bench, 30000);
+    assert_between(slots_limit(&bench->slots), 30, 120);
+    free(bench);
+}
+
 static void a_provider_that_recovers_gets_everything_again(void **state)
 {
     struct bench *bench = made(16, 1000, 3000, (struct provider){.base_ms = 100});
@@ -330,6 +341,7 @@ int main(void)
         cmocka_unit_test(equal_bounds_are_a_constant),
         cmocka_unit_test(a_provider_that_slows_down_with_the_crowd_gets_a_smaller_one),
         cmocka_unit_test(a_crowd_that_came_before_the_first_answer_is_taken_back),
+        cmocka_unit_test(it_stops_growing_as_soon_as_calls_become_slow),
         cmocka_unit_test(a_provider_that_recovers_gets_everything_again),
         cmocka_unit_test(a_provider_that_is_slower_for_good_is_taken_as_it_is),
         cmocka_unit_test(failures_shrink_it_once_a_round_down_to_min),
