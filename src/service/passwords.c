@@ -195,6 +195,9 @@ enum err passwords_create(
     ENSURE(config->thread_count >= 1 && config->thread_count <= THREADS_MAX && config->queue_max >= 1);
     ENSURE(
         config->passes >= crypto_pwhash_OPSLIMIT_MIN && config->memory_bytes >= crypto_pwhash_MEMLIMIT_MIN);
+    if (sodium_init() < 0) /* finds the fastest code for this processor; again does no harm */
+        return error_set(
+            error, ERR_UNAVAILABLE, "libsodium cannot be used: the system gives no random numbers");
     struct passwords *passwords = calloc(1, sizeof *passwords);
     if (passwords == NULL)
         return error_set(error, ERR_MEMORY, "no memory for the passwords' threads");
