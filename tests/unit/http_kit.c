@@ -333,6 +333,8 @@ void client_send_bytes(int fd, struct slice bytes)
 {
     while (bytes.len > 0) {
         ssize_t sent = send(fd, bytes.base, bytes.len, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
         assert_true(sent > 0);
         bytes = slice_make(bytes.base + sent, bytes.len - (size_t)sent);
     }
@@ -343,10 +345,20 @@ void client_send(int fd, const char *text)
     client_send_bytes(fd, slice_cstr(text));
 }
 
+/* A wait with a limit is broken off when the process is stopped and goes on. */
+static ssize_t receive(int fd, void *bytes, size_t size)
+{
+    ssize_t len;
+    do {
+        len = recv(fd, bytes, size, 0);
+    } while (len < 0 && errno == EINTR);
+    return len;
+}
+
 static char read_byte(int fd)
 {
     char c;
-    ssize_t len = recv(fd, &c, 1, 0);
+    ssize_t len = receive(fd, &c, 1);
     if (len != 1)
         fail_msg("no byte more: %s", len == 0 ? "the server has closed" : "reset or too late");
     return c;
@@ -393,7 +405,7 @@ static void read_head(int fd, struct client_reply *reply)
 static void read_exactly(int fd, char *bytes, size_t len)
 {
     for (size_t at = 0; at < len;) {
-        ssize_t got = recv(fd, bytes + at, len - at, 0);
+        ssize_t got = receive(fd, bytes + at, len - at);
         if (got <= 0)
             fail_msg("%zu of %zu bytes, then %s", at, len, got == 0 ? "the end" : "an error");
         at += (size_t)got;
@@ -453,7 +465,7 @@ void client_expect(int fd, int status, const char *body)
 void client_expect_end(int fd)
 {
     char byte;
-    ssize_t len = recv(fd, &byte, 1, 0);
+    ssize_t len = receive(fd, &byte, 1);
     if (len != 0)
         fail_msg("the server has %s", len > 0 ? "more to say" : "not closed, or has reset");
 }
@@ -463,7 +475,7 @@ void client_expect_gone(int fd)
     static char bytes[65536];
     ssize_t len;
     do {
-        len = recv(fd, bytes, sizeof bytes, 0);
+        len = receive(fd, bytes, sizeof bytes);
     } while (len > 0);
     assert_true(len == 0 || errno == ECONNRESET);
 }

@@ -216,7 +216,7 @@ static bool renews(const struct world *world)
 static void who_cannot_renew_loses_the_work(void **state)
 {
     (void)state;
-    make_house(600, 1);
+    make_house(3000, 1);
     for (int i = 0; i < WORKERS; i++)
         atomic_store(&hands[i].hangs, true);
     start(&hands[0]);
