@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, KEEP_IDLE_MS = 60000 };
 
 /* --- completing --- */
 
@@ -151,6 +151,11 @@ static void begin_stop(struct courier *courier, int64_t grace_ms)
     ENSURE(uv_timer_start(&courier->grace, on_grace_over, (uint64_t)grace_ms, 0) == 0);
 }
 
+static void on_sweep(uv_timer_t *handle)
+{
+    lanes_sweep(handle->data, false);
+}
+
 static void on_wake(uv_async_t *wake)
 {
     struct courier *courier = wake->data;
@@ -202,8 +207,9 @@ static void init_curl(void)
 /* Closes what is open and gives the memory back. The thread is not running. */
 static void free_courier(struct courier *courier)
 {
-    for (size_t i = 0; i < LANE_COUNT; i++)
-        lane_close(&courier->lanes[i]);
+    if (courier->lanes[0] != NULL)
+        lanes_sweep(courier, true);
+    uv_close((uv_handle_t *)&courier->sweep, NULL);
     uv_close((uv_handle_t *)&courier->grace, NULL);
     uv_close((uv_handle_t *)&courier->turn, NULL);
     uv_close((uv_handle_t *)&courier->wake, NULL);
@@ -211,6 +217,8 @@ static void free_courier(struct courier *courier)
     ENSURE(uv_loop_close(&courier->loop) == 0);
     while (!list_is_empty(&courier->idle))
         transfer_destroy(CONTAINER_OF(list_first(&courier->idle), struct courier_transfer, link));
+    (void)curl_share_cleanup(courier->names);
+    free(courier->lanes[0]);
     pthread_cond_destroy(&courier->drained);
     pthread_mutex_destroy(&courier->lock);
     free(courier->ca_file);
@@ -229,28 +237,44 @@ static enum err init_loop(struct courier *courier, struct error *error)
     courier->wake.data = courier;
     ENSURE(uv_timer_init(&courier->loop, &courier->grace) == 0);
     courier->grace.data = courier;
+    ENSURE(uv_timer_init(&courier->loop, &courier->sweep) == 0);
+    courier->sweep.data = courier;
     ENSURE(uv_prepare_init(&courier->loop, &courier->turn) == 0);
     courier->turn.data = courier;
     ENSURE(uv_prepare_start(&courier->turn, on_turn) == 0);
     return ERR_NONE;
 }
 
+/* All groups have their places in one array. */
+static bool init_lanes(struct courier *courier, const struct courier_config *config)
+{
+    courier->connections_max = config->connections_max;
+    courier->lane_max = (config->connections_max + LANE_WIDTH - 1) / LANE_WIDTH;
+    struct lane **places = calloc(LANE_GROUP_COUNT * courier->lane_max, sizeof *places);
+    if (places == NULL)
+        return false;
+    for (size_t i = 0; i < LANE_GROUP_COUNT; i++)
+        courier->lanes[i] = places + i * courier->lane_max;
+    courier->keep_idle_ms = config->keep_idle_ms > 0 ? config->keep_idle_ms : KEEP_IDLE_MS;
+    uint64_t sweep_ms = (uint64_t)courier->keep_idle_ms;
+    ENSURE(uv_timer_start(&courier->sweep, on_sweep, sweep_ms, sweep_ms) == 0);
+    if (config->ca_file != NULL && (courier->ca_file = strdup(config->ca_file)) == NULL)
+        return false;
+    courier->names = curl_share_init();
+    return courier->names != NULL &&
+           curl_share_setopt(courier->names, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) == CURLSHE_OK;
+}
+
 static enum err init_courier(
     struct courier *courier, const struct courier_config *config, struct error *error)
 {
-    bool has_memory = true;
     list_init(&courier->posted);
     list_init(&courier->running);
     list_init(&courier->idle);
     list_init(&courier->timers);
     pthread_mutex_init(&courier->lock, NULL);
     pthread_cond_init(&courier->drained, NULL);
-    courier->connections_max = config->connections_max;
-    if (config->ca_file != NULL)
-        has_memory = (courier->ca_file = strdup(config->ca_file)) != NULL;
-    for (size_t i = 0; i < LANE_COUNT && has_memory; i++)
-        has_memory = lane_init(&courier->lanes[i], courier);
-    if (!has_memory)
+    if (!init_lanes(courier, config))
         return error_set(error, ERR_MEMORY, "no memory for the courier");
     if (pthread_create(&courier->thread, NULL, courier_main, courier) != 0)
         return error_set(

@@ -2,7 +2,8 @@
 /*
  * The courier carries what goes outside: HTTP requests and e-mail by libcurl, and timers beside them. One
  * thread does it all without ever waiting for one of them, so ten thousand under way cost a thread and their
- * sockets.
+ * sockets (and a thread for each look-up of a name, while it lasts; what was looked up is known for a
+ * minute).
  *
  * What a caller has to know after a failure is whether the other side may have acted. Each thing that was
  * handed over is therefore completed exactly once, with a status that says so: ANSWERED, NOT_REACHED (nothing
@@ -114,6 +115,8 @@ struct courier_config {
     /* At least 1; for requests that may be private and the others each. What is beyond waits, within its
        timeout_ms. */
     size_t connections_max;
+    int64_t
+        keep_idle_ms; /* a connection unused for that long is not used again, and soon closed; 0: a minute */
     const char *ca_file; /* PEM; NULL: the system's authorities. Copied. */
 };
 

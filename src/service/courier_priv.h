@@ -16,21 +16,25 @@
 enum courier_kind { COURIER_KIND_REQUEST, COURIER_KIND_MAIL, COURIER_KIND_TIMER, COURIER_KIND_COUNT };
 
 /*
- * One multi handle and its sockets. Connections are kept within a lane, so requests that may go to private
- * addresses and those that must not have lanes of their own: one of the latter never finds a connection that
- * was opened for one of the former. Mail has its own because its connections end with words.
+ * One multi handle, its connections and its sockets. Connections are kept within a lane, so there are groups
+ * of lanes: for requests that may go to private addresses and for those that must not, for one of the latter
+ * must never find a connection that was opened for one of the former; and the same for mail, whose
+ * connections end with words. Within a group a lane takes LANE_WIDTH transfers, and the next one is opened
+ * when all are full: libcurl looks for a free connection by looking at all.
  */
 struct lane {
     struct courier *courier;
     CURLM *multi;
-    uv_timer_t timer; /* libcurl's next time-out */
-    bool is_open;     /* timer is initialised */
-    int *kept;        /* the open sockets of a lane of mail */
+    uv_timer_t timer;      /* libcurl's next time-out */
+    size_t width;          /* transfers, connections; at most LANE_WIDTH */
+    size_t transfer_count; /* those beyond the width wait inside libcurl */
+    bool is_unused;        /* since the last look: no transfer has been in it */
+    int *kept;             /* the open sockets of a lane of mail */
     size_t kept_count;
     size_t kept_size;
 };
 
-enum { LANE_COUNT = 4, LANE_MAIL = 2 /* the first of mail */ };
+enum { LANE_GROUP_COUNT = 4, LANE_GROUP_MAIL = 2 /* the first of mail */, LANE_WIDTH = 256 };
 
 /* A request or a mail under way. Kept for the next one: an easy handle is dear. */
 struct courier_transfer {
@@ -62,17 +66,21 @@ struct courier_tally {
 struct courier {
     uv_loop_t loop;
     pthread_t thread;
-    struct lane lanes[LANE_COUNT];
+    struct lane **lanes[LANE_GROUP_COUNT]; /* lane_max each, NULL where none is open */
+    size_t lane_max;
+    CURLSH *names;       /* what all lanes have looked up */
     struct list running; /* transfers */
     struct list idle;
     size_t idle_count;
     struct list timers; /* items that wait for their time */
     size_t under_way;   /* items that are neither in `posted` nor completed */
     uv_timer_t grace;
+    uv_timer_t sweep; /* closes lanes that nobody uses */
     uv_prepare_t turn;
     bool is_refusing; /* stop has begun */
     char *ca_file;
     size_t connections_max;
+    int64_t keep_idle_ms;
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t drained;
@@ -94,13 +102,14 @@ void courier_complete(struct courier *courier, struct courier_item *item);
 
 /* --- lane.c --- */
 
-bool lane_init(struct lane *lane, struct courier *courier);
+/* The first of its group with room, which may be a new one, or else the emptiest; NULL: no memory. */
+struct lane *lane_choose(struct courier *courier, size_t group);
 
-/* No transfer is in it any more. The memory of its watches is free when the loop has ended. */
-void lane_close(struct lane *lane);
+/* Closes the lanes of which nobody has made use since the last call; all: the others too, which are empty. */
+void lanes_sweep(struct courier *courier, bool all);
 
-/* Open sockets of mail: at the end they are cut, or libcurl would say goodbye on each and wait for the
- * answer. */
+/* Open sockets of mail: before a lane is closed they are shut for reading. libcurl says QUIT on each and
+ * would wait for the answers. */
 void lane_keep_socket(struct lane *lane, int fd);
 void lane_drop_socket(struct lane *lane, int fd);
 

@@ -149,34 +149,83 @@ void lane_drop_socket(struct lane *lane, int fd)
     }
 }
 
-/* --- making and ending --- */
+/* --- opening and closing --- */
 
-bool lane_init(struct lane *lane, struct courier *courier)
+static bool set_options(struct lane *lane)
 {
-    long connections_max = (long)courier->connections_max;
-    lane->courier = courier;
-    ENSURE(uv_timer_init(&courier->loop, &lane->timer) == 0);
-    lane->timer.data = lane;
-    lane->is_open = true;
-    lane->multi = curl_multi_init();
-    if (lane->multi == NULL)
-        return false;
+    long width = (long)lane->width;
     /* As many are kept as there may be: none is ever closed, with words and waiting, to make room. */
     return curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) == CURLM_OK &&
            curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_timeout) == CURLM_OK &&
            curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane) == CURLM_OK &&
-           curl_multi_setopt(lane->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections_max) == CURLM_OK &&
-           curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, connections_max) == CURLM_OK;
+           curl_multi_setopt(lane->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, width) == CURLM_OK &&
+           curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, width) == CURLM_OK;
 }
 
-void lane_close(struct lane *lane)
+static struct lane *lane_open(struct courier *courier, size_t width)
 {
-    for (size_t i = 0; i < lane->kept_count; i++)
-        (void)shutdown(lane->kept[i], SHUT_RDWR);
-    if (lane->multi != NULL)
+    struct lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL)
+        return NULL;
+    lane->courier = courier;
+    lane->width = width;
+    lane->multi = curl_multi_init();
+    if (lane->multi == NULL || !set_options(lane)) {
         (void)curl_multi_cleanup(lane->multi);
-    if (lane->is_open)
-        uv_close((uv_handle_t *)&lane->timer, NULL);
+        free(lane);
+        return NULL;
+    }
+    ENSURE(uv_timer_init(&courier->loop, &lane->timer) == 0);
+    lane->timer.data = lane;
+    return lane;
+}
+
+static void on_lane_closed(uv_handle_t *handle)
+{
+    struct lane *lane = handle->data;
     free(lane->kept);
+    free(lane);
+}
+
+static void lane_close(struct lane *lane)
+{
+    ENSURE(lane->transfer_count == 0);
+    for (size_t i = 0; i < lane->kept_count; i++)
+        (void)shutdown(lane->kept[i], SHUT_RD);
+    (void)curl_multi_cleanup(lane->multi);
+    uv_close((uv_handle_t *)&lane->timer, on_lane_closed);
+}
+
+struct lane *lane_choose(struct courier *courier, size_t group)
+{
+    struct lane *emptiest = NULL;
+    for (size_t i = 0; i < courier->lane_max; i++) {
+        struct lane **lane = &courier->lanes[group][i];
+        size_t left = courier->connections_max - i * LANE_WIDTH;
+        if (*lane == NULL)
+            *lane = lane_open(courier, left < LANE_WIDTH ? left : LANE_WIDTH);
+        if (*lane == NULL)
+            break;
+        if ((*lane)->transfer_count < (*lane)->width)
+            return *lane;
+        if (emptiest == NULL || (*lane)->transfer_count < emptiest->transfer_count)
+            emptiest = *lane;
+    }
+    return emptiest;
+}
+
+void lanes_sweep(struct courier *courier, bool all)
+{
+    for (size_t i = 0; i < LANE_GROUP_COUNT * courier->lane_max; i++) {
+        struct lane **lane = &courier->lanes[i / courier->lane_max][i % courier->lane_max];
+        if (*lane == NULL)
+            continue;
+        if (all || ((*lane)->is_unused && (*lane)->transfer_count == 0)) {
+            lane_close(*lane);
+            *lane = NULL;
+        } else {
+            (*lane)->is_unused = true;
+        }
+    }
 }

@@ -26,7 +26,7 @@ enum {
     ANSWER_SEEN_MAX = 256 * 1024, /* bytes of an answer's body that are read at most */
     HEAD_SEEN_MAX = 64 * 1024,
     READ_BUFFER = 4 * 1024, /* bytes a transfer: ten thousand take 40 MiB */
-    KEPT_IDLE_S = 60,       /* a connection unused for longer is not used again */
+    MS_PER_S = 1000,
 };
 
 /* --- the item behind it --- */
@@ -193,7 +193,8 @@ static void set_common(
     SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
     SET(transfer, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     SET(transfer, CURLOPT_BUFFERSIZE, (long)READ_BUFFER);
-    SET(transfer, CURLOPT_MAXAGE_CONN, (long)KEPT_IDLE_S);
+    SET(transfer, CURLOPT_MAXAGE_CONN, (long)(transfer->courier->keep_idle_ms + MS_PER_S - 1) / MS_PER_S);
+    SET(transfer, CURLOPT_SHARE, transfer->courier->names);
     SET(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open);
     SET(transfer, CURLOPT_OPENSOCKETDATA, transfer);
     SET(transfer, CURLOPT_HEADERFUNCTION, on_head);
@@ -316,16 +317,24 @@ static void put_transfer(struct courier_transfer *transfer)
     courier->idle_count++;
 }
 
-static void set_options(struct courier_transfer *transfer)
+/* False: no memory. */
+static bool join_lane(struct courier_transfer *transfer)
 {
     struct courier_item *item = transfer->item;
-    size_t lane = (is_mail(transfer) ? LANE_MAIL : 0) + (may_be_private(item) ? 1 : 0);
-    transfer->lane = &transfer->courier->lanes[lane];
+    size_t group = (is_mail(transfer) ? LANE_GROUP_MAIL : 0) + (may_be_private(item) ? 1 : 0);
+    transfer->lane = lane_choose(transfer->courier, group);
+    if (transfer->lane == NULL)
+        return false;
     transfer->socket = CURL_SOCKET_BAD;
     if (is_mail(transfer))
         set_mail(transfer, mail_of(item));
     else
         set_request(transfer, request_of(item));
+    if (transfer->has_failed || curl_multi_add_handle(transfer->lane->multi, transfer->easy) != CURLM_OK)
+        return false;
+    transfer->lane->transfer_count++;
+    transfer->lane->is_unused = false;
+    return true;
 }
 
 static enum err check_item(const struct courier_item *item, struct error *error)
@@ -348,8 +357,7 @@ void transfer_start(struct courier *courier, struct courier_item *item)
         return;
     }
     transfer->item = item;
-    set_options(transfer);
-    if (transfer->has_failed || curl_multi_add_handle(transfer->lane->multi, transfer->easy) != CURLM_OK) {
+    if (!join_lane(transfer)) {
         put_transfer(transfer);
         transfer_refuse(courier, item, "not sent: no memory");
         return;
@@ -430,6 +438,7 @@ void transfer_end(struct courier_transfer *transfer, CURLcode code)
     else
         tell_failure(transfer, result, code);
     (void)curl_multi_remove_handle(transfer->lane->multi, transfer->easy);
+    transfer->lane->transfer_count--;
     put_transfer(transfer);
     courier_complete(courier, item);
 }

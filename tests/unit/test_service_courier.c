@@ -223,6 +223,24 @@ static void connections_are_kept_for_the_next_request(void **state)
     kit_stop(&kit);
 }
 
+static void connections_that_nobody_uses_are_closed(void **state)
+{
+    const struct courier_config config = {.connections_max = 1000, .keep_idle_ms = 20};
+    struct courier *courier;
+    struct error error;
+    struct kit kit;
+    kit_init(&kit);
+    kit_start(&kit);
+    assert_int_equal(courier_create(&config, &courier, &error), ERR_NONE);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(post_to(courier, kit.port, "/echo").code, 201);
+        kit_wait_open(&kit, 0);
+    }
+    courier_stop(courier, 0);
+    courier_destroy(courier);
+    kit_stop(&kit);
+}
+
 /* --- failures --- */
 
 static void what_is_not_listened_on_is_not_reached(void **state)
@@ -759,6 +777,7 @@ int main(void)
         TEST(a_redirect_is_an_answer_and_is_not_followed),
         TEST(a_long_answer_is_cut),
         TEST(connections_are_kept_for_the_next_request),
+        TEST(connections_that_nobody_uses_are_closed),
         TEST(what_is_not_listened_on_is_not_reached),
         TEST(a_name_that_nobody_has_is_not_reached),
         TEST(a_connection_that_comes_to_nothing_is_not_reached),
