@@ -11,6 +11,7 @@
  */
 #include "service/courier_priv.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -201,6 +202,7 @@ static CURLcode curl_state;
 
 static void init_curl(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
     curl_state = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 

@@ -120,7 +120,8 @@ struct courier_config {
     const char *ca_file; /* PEM; NULL: the system's authorities. Copied. */
 };
 
-/* Starts its thread. ERR_MEMORY; ERR_USAGE: ca_file cannot be read. */
+/* Starts its thread; from then on the process ignores SIGPIPE. ERR_MEMORY; ERR_USAGE: ca_file cannot be read.
+ */
 MUST_CHECK enum err courier_create(
     const struct courier_config *config, struct courier **courier, struct error *error);
 
