@@ -156,6 +156,7 @@ def test_mixed_workload_passes(fake, tmp_path):
 @pytest.mark.parametrize("operation, outcome", [
     ("purchase", "purchase_success"), ("refused", "purchase_rejected_not_active"), ("status", "poll_good"),
     ("fixed", "fixed_good")])
+@in_time(1.0)
 def test_throughput_measures_one_kind_of_request(fake, tmp_path, operation, outcome):
     run = rush(fake("honest").url, "throughput", "--op", operation, "--connections", "8", "--seconds", "1",
                report=tmp_path / "r.json")
