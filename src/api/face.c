@@ -3,6 +3,8 @@
 
 const struct face *const faces[] = {
     &flash_sale_face,
+    &orders_face,
+    &intake_face,
     &ops_face,
 };
 

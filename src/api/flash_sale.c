@@ -290,7 +290,7 @@ struct face_lookup {
 static void on_looked_up(struct engine_lookup *lookup)
 {
     struct http_request *request = CONTAINER_OF(lookup, struct face_lookup, lookup)->request;
-    const struct purchase_lookup *purchase = &lookup->purchase;
+    const struct purchase_lookup *purchase = &lookup->question.purchase;
     bool is_passing = lookup->status == ERR_UNAVAILABLE || lookup->status == ERR_TIMEOUT ||
                       lookup->status == ERR_CONFLICT || lookup->status == ERR_LOCKED;
     if (is_passing) {
@@ -323,7 +323,9 @@ static void purchases_get(struct http_request *request, void *context)
         return;
     }
     *face_lookup = (struct face_lookup){
-        .lookup = {.purchase = {.sku = sku, .user = user}, .on_done = on_looked_up}, .request = request};
+        .lookup = {.question = {.kind = QUESTION_PURCHASE, .purchase = {.sku = sku, .user = user}},
+            .on_done = on_looked_up},
+        .request = request};
     if (!engine_port_look_up(thread->port, &face_lookup->lookup))
         reply_result(request, RESULT_UNAVAILABLE, 1);
 }
@@ -361,15 +363,15 @@ static void events_get(struct http_request *request, void *context)
 }
 
 static const struct http_route routes[] = {
-    {METHOD_POST, "/api/v1/purchases", purchases_post, NULL},
-    {METHOD_GET, "/api/v1/sales", sales_get, NULL},
-    {METHOD_GET, "/api/v1/purchases", purchases_get, NULL},
-    {METHOD_GET, "/api/v1/sales/events", events_get, NULL},
-    {METHOD_POST, "/api/v1/products", products_post, NULL},
-    {METHOD_GET, "/api/v1/products/:sku", products_get, NULL},
-    {METHOD_PUT, "/api/v1/products/:sku", products_put, NULL},
-    {METHOD_PATCH, "/api/v1/products/:sku", products_patch, NULL},
-    {METHOD_DELETE, "/api/v1/products/:sku", products_delete, NULL},
+    {METHOD_POST, "/api/v1/purchases", purchases_post, NULL, 0},
+    {METHOD_GET, "/api/v1/sales", sales_get, NULL, 0},
+    {METHOD_GET, "/api/v1/purchases", purchases_get, NULL, 0},
+    {METHOD_GET, "/api/v1/sales/events", events_get, NULL, 0},
+    {METHOD_POST, "/api/v1/products", products_post, NULL, 0},
+    {METHOD_GET, "/api/v1/products/:sku", products_get, NULL, 0},
+    {METHOD_PUT, "/api/v1/products/:sku", products_put, NULL, 0},
+    {METHOD_PATCH, "/api/v1/products/:sku", products_patch, NULL, 0},
+    {METHOD_DELETE, "/api/v1/products/:sku", products_delete, NULL, 0},
 };
 
 const struct face flash_sale_face = {

@@ -3,8 +3,7 @@
  * The flash-sale face, the admin's half: products (flash-sale contract, sections 2.5 to 2.8, 3 and 17). Order
  * of checks: body syntax, key, body content, path, decision.
  */
-#include <sodium.h>
-
+#include "api/admin.h"
 #include "api/envelope.h"
 #include "api/flash_sale_priv.h"
 #include "base/clock.h"
@@ -19,36 +18,7 @@ static void count_as_error(struct http_request *request)
     request->counted_status = 500;
 }
 
-/* --- who may --- */
-
-/* Compares hashes, so that the time tells nothing about the key, not even its length. */
-static bool is_key(struct slice given, struct slice key)
-{
-    unsigned char a[crypto_generichash_BYTES];
-    unsigned char b[crypto_generichash_BYTES];
-    crypto_generichash(a, sizeof a, (const unsigned char *)given.base, given.len, NULL, 0);
-    crypto_generichash(b, sizeof b, (const unsigned char *)key.base, key.len, NULL, 0);
-    return sodium_memcmp(a, b, sizeof a) == 0;
-}
-
-static bool is_admin(const struct http_request *request, const struct net_thread *thread)
-{
-    const struct app_config *config = &thread->app->config;
-    struct slice given;
-    if (config->trusts_loopback && request->is_from_loopback)
-        return true;
-    return http_header(request, SLICE("x-admin-key"), &given) && is_key(given, config->admin_key);
-}
-
-/* False: the request has been answered with 401. */
-static bool check_admin(struct http_request *request, const struct net_thread *thread)
-{
-    if (is_admin(request, thread))
-        return true;
-    request->counted_status = HTTP_NOT_COUNTED;
-    reply_error(request, 401, SLICE("UNAUTHORIZED"), SLICE("Missing or invalid X-Admin-Key header."));
-    return false;
-}
+/* --- which product --- */
 
 /* The path's SKU. False: the request has been answered with 200 INVALID_SKU. */
 static bool read_path_sku(struct http_request *request, struct slice *sku)

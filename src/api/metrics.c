@@ -10,13 +10,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "api/intake.h"
+#include "api/orders.h"
 #include "api/streams.h"
 #include "base/clock.h"
 #include "service/service.h"
 
 static const double duration_bounds_s[] = {.005, .01, .025, .05, .1, .25, .5, 1};
 static const int statuses[] = {
-    200, 201, 202, 204, 400, 401, 402, 404, 405, 408, 409, 413, 415, 417, 422, 429, 431, 500, 503};
+    200, 201, 202, 204, 400, 401, 402, 404, 405, 408, 409, 413, 415, 417, 422, 429, 431, 500, 503, 504};
 
 enum {
     BOUND_COUNT = sizeof duration_bounds_s / sizeof duration_bounds_s[0],
@@ -161,7 +163,7 @@ static struct total add_up(const struct app *app, size_t index)
 /* method="..",route="..",status_code=".." */
 static void format_labels(const struct metrics *metrics, size_t row, size_t status, char *labels, size_t size)
 {
-    static const char *const methods[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE", "OTHER"};
+    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "OTHER", "ANY"};
     bool is_route = row < metrics->route_count;
     const char *method = methods[is_route ? metrics->routes[row].method : row - metrics->route_count];
     char code[16] = "other";
@@ -387,6 +389,8 @@ void metrics_render(const struct app *app, struct strbuf *text)
 {
     put_http(app, text);
     put_purchases(app, text);
+    orders_put_metrics(app, text);
+    intake_put_metrics(app, text);
     put_limits(app, text);
     put_engine(app, text);
     if (app->service != NULL)

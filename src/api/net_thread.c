@@ -6,7 +6,9 @@
 
 #include "api/envelope.h"
 #include "api/face.h"
+#include "api/intake.h"
 #include "api/metrics.h"
+#include "api/orders.h"
 #include "api/streams.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -26,6 +28,12 @@ static void on_view(const struct sale_view *before, const struct sale_view *now,
     (void)before;
     struct net_thread *thread = context;
     streams_on_view(thread->streams, now);
+}
+
+static void on_order(const struct order_view *now, void *context)
+{
+    struct net_thread *thread = context;
+    orders_on_order(thread->orders, now);
 }
 
 static void on_turn_end(void *context)
@@ -63,6 +71,8 @@ static void close_all(struct net_thread *thread)
     thread->server = NULL;
     if (thread->streams != NULL)
         streams_close(thread->streams);
+    if (thread->orders != NULL)
+        orders_close(thread->orders);
     uv_close((uv_handle_t *)&thread->wake, NULL);
 }
 
@@ -93,6 +103,7 @@ static void on_wake(uv_async_t *wake)
 {
     struct net_thread *thread = wake->data;
     engine_port_receive(thread->port);
+    intake_receive(thread->intake);
     serve_requests_of_others(thread);
 }
 
@@ -134,12 +145,15 @@ static struct http_server *create_server(struct net_thread *thread)
 static enum err make_parts(struct net_thread *thread, struct error *error)
 {
     struct app *app = thread->app;
-    struct engine_port_events events = {.wake = on_engine_wake, .on_view = on_view, .context = thread};
+    struct engine_port_events events = {
+        .wake = on_engine_wake, .on_view = on_view, .on_order = on_order, .context = thread};
     thread->streams = streams_create(&thread->loop, app->config.sse_heartbeat_ms);
     enum err status = engine_port_open(app->engine, events, &thread->port, error);
     if (status != ERR_NONE)
         return status;
-    if (thread->streams == NULL || !gather_routes(thread))
+    thread->orders = orders_create(thread);
+    thread->intake = intake_create(thread);
+    if (thread->streams == NULL || thread->orders == NULL || thread->intake == NULL || !gather_routes(thread))
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
     thread->metrics = metrics_create(thread->routes, thread->route_count);
     thread->server = thread->metrics == NULL ? NULL : create_server(thread);
@@ -246,6 +260,10 @@ void net_thread_destroy(struct net_thread *thread)
         engine_port_close(thread->port);
     if (thread->streams != NULL)
         streams_destroy(thread->streams);
+    if (thread->orders != NULL)
+        orders_destroy(thread->orders);
+    if (thread->intake != NULL)
+        intake_destroy(thread->intake);
     if (thread->limits_link != NULL)
         limits_link_destroy(thread->limits_link);
     metrics_destroy(thread->metrics);

@@ -17,7 +17,9 @@
 #include "net/http_server.h"
 #include "store/store.h"
 
+struct intake;
 struct metrics;
+struct orders;
 struct service;
 struct streams;
 
@@ -28,6 +30,8 @@ struct app_config {
     bool says_sold_out;
     int64_t answer_deadline_ms; /* a command that cannot be answered within is refused at once */
     int64_t sse_heartbeat_ms;
+    int64_t sync_deadline_ms; /* how long the customer of a synchronous order waits at the most */
+    struct slice currency;    /* of orders: three letters */
 };
 
 /* Shared by all net threads; constant once they run, but for the atomics. */
@@ -56,6 +60,8 @@ struct net_thread {
     size_t route_count;
     struct engine_port *port;
     struct streams *streams;
+    struct orders *orders;
+    struct intake *intake;
     struct metrics *metrics;
     struct limits_link *limits_link; /* NULL: the limiter is this node's alone */
     /* Left by other threads, under `lock`. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The operator's face: /livez (the process answers), /readyz (send it traffic), /health (flash-sale
- * contract 2.9) and /metrics (2.10). No key is asked for: they tell nothing about buyers.
+ * contract 2.9, orders contract) and /metrics (2.10). No key is asked for: they tell nothing about buyers.
  */
 #include "api/envelope.h"
 #include "api/face.h"
 #include "api/metrics.h"
 #include "api/net_thread.h"
 #include "base/clock.h"
+#include "service/service.h"
 
 enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
@@ -17,14 +18,14 @@ static void livez_get(struct http_request *request, void *context)
     http_reply(request, 200, CONTENT_TYPE_JSON, slice_make("", 0), SLICE("{\"status\":\"live\"}"));
 }
 
-/* Why no traffic should come; NULL when it should. */
-static const char *not_ready_because(const struct app *app)
+/* Why no traffic should come, perhaps written into *error; NULL when it should. */
+static const char *not_ready_because(const struct app *app, struct error *error)
 {
     if (atomic_load(&app->is_draining))
         return "the server is shutting down";
     switch (engine_state(app->engine)) {
     case ENGINE_SERVING:
-        return NULL;
+        return payments_is_ready(service_payments(app->service), error) ? NULL : error->message;
     case ENGINE_FAILING:
         return "the store cannot be written; the server tries again by itself";
     case ENGINE_HALTED:
@@ -75,7 +76,8 @@ static void put_verbose(const struct app *app, struct strbuf *body)
 static void readyz_get(struct http_request *request, void *context)
 {
     const struct net_thread *thread = context;
-    const char *reason = not_ready_because(thread->app);
+    struct error error;
+    const char *reason = not_ready_because(thread->app, &error);
     char memory[REPLY_BODY_MAX];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
@@ -110,23 +112,31 @@ static void put_redis_check(const struct app *app, struct strbuf *body)
         (unsigned long long)(wait_ns / NS_PER_MS));
 }
 
+/* One body for the clients of all contracts: each looks at its own members. Healthy says that the process
+ * works; whether orders can be served in time is what /readyz tells. */
 static void health_get(struct http_request *request, void *context)
 {
     const struct net_thread *thread = context;
     const struct app *app = thread->app;
     enum engine_state state = engine_state(app->engine);
     bool is_up = state == ENGINE_SERVING || state == ENGINE_STOPPING;
+    const char *status = is_up ? "healthy" : "degraded";
     struct engine_stats stats;
+    struct payments_stats payments;
     engine_stats(app->engine, &stats);
+    payments_stats(service_payments(app->service), &payments);
     uint64_t commit_ns = stats.batches_total == 0 ? 0 : stats.commit_ns_total / stats.batches_total;
     char memory[1024];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
-    strbuf_printf(&body, "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{",
-        is_up ? "healthy" : "degraded", (long long)((clock_mono_ns() - app->started_ns) / NS_PER_S));
+    strbuf_printf(&body, "{\"success\":true,\"data\":{\"status\":\"%s\",\"uptime\":%lld,\"checks\":{", status,
+        (long long)((clock_mono_ns() - app->started_ns) / NS_PER_S));
     put_redis_check(app, &body);
-    strbuf_printf(&body, "\"postgresql\":{\"status\":\"%s\",\"latencyMs\":%llu}}}}", is_up ? "up" : "down",
+    strbuf_printf(&body, "\"postgresql\":{\"status\":\"%s\",\"latencyMs\":%llu}}},", is_up ? "up" : "down",
         (unsigned long long)(commit_ns / NS_PER_MS));
+    strbuf_printf(&body,
+        "\"status\":\"%s\",\"mode\":\"async-enabled\",\"num_workers\":%zu,\"version\":\"%s\"}", status,
+        payments.slots, DOORBUSTER_VERSION);
     reply_json(request, is_up ? 200 : 503, slice_make("", 0), &body);
 }
 
@@ -145,10 +155,10 @@ static void metrics_get(struct http_request *request, void *context)
 }
 
 static const struct http_route routes[] = {
-    {METHOD_GET, "/livez", livez_get, NULL},
-    {METHOD_GET, "/readyz", readyz_get, NULL},
-    {METHOD_GET, "/health", health_get, NULL},
-    {METHOD_GET, "/metrics", metrics_get, NULL},
+    {METHOD_GET, "/livez", livez_get, NULL, 0},
+    {METHOD_GET, "/readyz", readyz_get, NULL, 0},
+    {METHOD_GET, "/health", health_get, NULL, 0},
+    {METHOD_GET, "/metrics", metrics_get, NULL, 0},
 };
 
 const struct face ops_face = {

@@ -107,6 +107,8 @@ static void fill_config(struct server *server, size_t connections_max)
     config->says_sold_out = params->sold_out_reply == SOLD_OUT_REPLY_SOLD_OUT;
     config->answer_deadline_ms = params->answer_deadline_ms;
     config->sse_heartbeat_ms = params->sse_heartbeat_ms;
+    config->sync_deadline_ms = params->sync_deadline_ms;
+    config->currency = slice_cstr(params->currency);
     server->app.net_thread_count = net_thread_count;
     choose_admin_key(server);
 }
@@ -130,7 +132,9 @@ static enum err make_engine(struct server *server, struct error *error)
     struct engine_config config = {
         .rules = {.says_sold_out = server->app.config.says_sold_out,
             .idempotency_ttl_ms = server->params.idempotency_ttl_ms,
-            .idempotency_count_max = (size_t)server->params.idempotency_count_max},
+            .idempotency_count_max = (size_t)server->params.idempotency_count_max,
+            .notifies_by_webhook = server->params.webhook != NULL,
+            .notifies_by_email = server->params.smtp != NULL},
         .line_depth_max = (size_t)server->params.line_depth_max,
         .staleness_max_ms = server->params.staleness_max_ms,
     };
@@ -183,6 +187,34 @@ static enum err make_net_threads(struct server *server, struct error *error)
         server->made_count++;
     }
     return ERR_NONE;
+}
+
+static enum err make_service(struct server *server, struct error *error)
+{
+    const struct params *params = &server->params;
+    bool is_simulated = slice_eq(slice_cstr(params->payment), SLICE("simulated"));
+    int64_t slots_min = params->payment_slots_min;
+    struct service_config config = {
+        .payments = {.provider_url = is_simulated ? NULL : params->payment,
+            .payment_ms = params->payment_time_ms,
+            .decline_rate = params->payment_decline_rate,
+            .seed = (uint64_t)params->payment_seed,
+            .slots_min = (size_t)(slots_min < params->payment_slots_max ? slots_min : params->payment_slots_max),
+            .slots_max = (size_t)params->payment_slots_max,
+            .attempts_max = params->payment_attempts,
+            .timeout_ms = params->payment_timeout_ms,
+            .queue_max = (size_t)params->queue_max,
+            .drain_ms = params->drain_timeout_ms,
+            .allows_private_targets = params->allow_private_targets},
+        .webhook_url = params->webhook,
+        .webhook_secret = params->webhook_secret,
+        .smtp_url = params->smtp,
+        .mail_from = params->mail_from,
+        .intake_sink_url = params->intake_sink,
+        .allows_private_targets = params->allow_private_targets,
+        .password_threads = (size_t)params->password_threads,
+    };
+    return service_create(&config, server->app.engine, server->store, &server->app.service, error);
 }
 
 static enum err start_threads(struct server *server, struct error *error)
@@ -364,6 +396,8 @@ static void take_down(struct server *server)
 /* What can be wrong with the command line or the machine comes first; the store is made last. */
 static enum err make(struct server *server, struct error *error)
 {
+    if (sodium_init() < 0)
+        return error_set(error, ERR_IO, "cannot set up libsodium; is the kernel's random source there?");
     (void)umask(S_IRWXG | S_IRWXO); /* the store names buyers: for this user's eyes only */
     size_t connections_max = 0;
     server->file_limit = listener_raise_file_limit();
@@ -384,7 +418,7 @@ static enum err make(struct server *server, struct error *error)
     if (status == ERR_NONE)
         status = make_net_threads(server, error);
     if (status == ERR_NONE)
-        status = service_create(server->app.engine, server->store, &server->app.service, error);
+        status = make_service(server, error);
     return status == ERR_NONE ? start_threads(server, error) : status;
 }
 

@@ -132,3 +132,11 @@ int process_stop(struct process *process, int timeout_ms)
     }
     return exit_status;
 }
+
+int process_kill(struct process *process)
+{
+    if (process->pidfd < 0)
+        return 0;
+    (void)kill(process->pid, SIGKILL);
+    return reap(process);
+}

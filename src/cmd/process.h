@@ -48,4 +48,7 @@ enum process_event process_wait(
  * there was no child. */
 int process_stop(struct process *process, int timeout_ms);
 
+/* Kills a running child at once (SIGKILL). Its exit status as above; 0 when there was no child. */
+int process_kill(struct process *process);
+
 #endif

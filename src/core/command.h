@@ -11,22 +11,45 @@
 #include "core/result.h"
 
 enum command_kind {
-    COMMAND_PURCHASE,       /* take one unit (flash-sale contract 2.1) */
-    COMMAND_PRODUCT_CREATE, /* create, or overwrite and start again (2.5) */
-    COMMAND_PRODUCT_UPDATE, /* change what is named, only while UPCOMING (2.7) */
-    COMMAND_PRODUCT_PATCH,  /* price and per-user limit, at any time (17) */
-    COMMAND_PRODUCT_DELETE, /* remove it and its purchases (2.8) */
-    COMMAND_WORK_CLAIM,     /* what is due of one kind, for a while (work.h) */
-    COMMAND_WORK_FINISH,    /* it is done */
-    COMMAND_WORK_POSTPONE,  /* it shall be done at another time */
+    COMMAND_PURCHASE,         /* take one unit (flash-sale contract 2.1) */
+    COMMAND_PRODUCT_CREATE,   /* create, or overwrite and start again (2.5) */
+    COMMAND_PRODUCT_UPDATE,   /* change what is named, only while UPCOMING (2.7) */
+    COMMAND_PRODUCT_PATCH,    /* price and per-user limit, at any time (17) */
+    COMMAND_PRODUCT_DELETE,   /* remove it and its purchases (2.8) */
+    COMMAND_WORK_CLAIM,       /* what is due of one kind, for a while (work.h) */
+    COMMAND_WORK_FINISH,      /* it is done */
+    COMMAND_WORK_POSTPONE,    /* it shall be done at another time */
+    COMMAND_WORK_REVIVE,      /* dead work shall be tried again (world_work.h) */
+    COMMAND_ORDER_PLACE,      /* take an order, to be paid behind (orders contract) */
+    COMMAND_ORDER_CANCEL,     /* its client has gone before its payment began */
+    COMMAND_ACCOUNT_REGISTER, /* a name and an e-mail address that nobody has (intake contract) */
+    COMMAND_INTAKE_PLACE,     /* take a trading order */
+    COMMAND_INTAKE_CANCEL,    /* it shall not be executed */
+    COMMAND_INTAKE_SEND,      /* the next ones for the sink */
+    COMMAND_INTAKE_EXECUTED,  /* the sink has them */
 };
 
 struct work_order;
+struct order_request;
+struct account_request;
+struct intake_request;
 
-/* Is it about a product, which `sku` names? Else it is about work. */
+/* Is it about a product, which `sku` names? */
 static inline bool command_names_product(enum command_kind kind)
 {
     return kind < COMMAND_WORK_CLAIM;
+}
+
+/* Is it about work, which `work` names or asks for? */
+static inline bool command_names_work(enum command_kind kind)
+{
+    return kind >= COMMAND_WORK_CLAIM && kind <= COMMAND_WORK_REVIVE;
+}
+
+/* Is it about a trading order? */
+static inline bool command_names_intake(enum command_kind kind)
+{
+    return kind >= COMMAND_INTAKE_PLACE && kind <= COMMAND_INTAKE_EXECUTED;
 }
 
 enum {
@@ -66,22 +89,37 @@ struct idempotency {
     unsigned char fingerprint[FINGERPRINT_BYTES]; /* hash of method, path and body */
 };
 
+/* Of an order (order.h); numbers in the store are names. */
+enum order_status { ORDER_PENDING, ORDER_PROCESSING, ORDER_COMPLETED, ORDER_FAILED, ORDER_CANCELLED };
+enum { ORDER_STATUS_COUNT = ORDER_CANCELLED + 1 };
+
 /* What a command came to. Everything needed to write the answer, now or when it is asked for again. */
 struct outcome {
     enum result result;
-    int64_t number;  /* PURCHASE: purchase id; else 0 */
-    int64_t time_ms; /* PURCHASE: purchased at; CREATE, UPDATE, PATCH: the product's creation time */
-    bool is_replay;  /* this is the stored answer to an earlier request with the same key */
+    int64_t number; /* PURCHASE: purchase id; ORDER_PLACE, ACCOUNT_REGISTER, INTAKE_PLACE: its id; else 0 */
+    int64_t
+        time_ms;    /* PURCHASE: purchased at; CREATE, UPDATE, PATCH, ORDER_*, INTAKE_PLACE, ACCOUNT_REGISTER:
+                       creation time of what is named; INTAKE_CANCEL: when it was cancelled */
+    bool is_replay; /* this is the stored answer to an earlier request with the same key; ORDER_PLACE: the
+                       order was there already */
+    enum order_status order_status; /* ORDER_PLACE, ORDER_CANCEL: as it is now */
 };
 
 struct command {
     enum command_kind kind;
-    struct slice sku;               /* all but WORK_* */
+    struct slice sku;               /* PURCHASE, PRODUCT_* */
     struct slice user;              /* PURCHASE */
     struct product_fields product;  /* CREATE, UPDATE, PATCH */
-    struct idempotency idempotency; /* commands about work have none: the token does its job */
-    struct work_order *work;        /* WORK_*; NULL in all others */
-    struct outcome outcome;         /* written by the rules */
+    struct idempotency idempotency; /* PURCHASE, PRODUCT_*; others have none: an order's id or a work's token
+                                       does its job */
+    /* The caller's memory, which lives until the answer. */
+    union {
+        struct work_order *work;               /* WORK_* (work.h) */
+        const struct order_request *order;     /* ORDER_* (order.h) */
+        const struct account_request *account; /* ACCOUNT_* (account.h) */
+        struct intake_request *intake;         /* INTAKE_* (intake.h) */
+    };
+    struct outcome outcome; /* written by the rules */
 };
 
 #endif

@@ -2,7 +2,10 @@
 #include "core/rules.h"
 
 #include "base/ensure.h"
+#include "core/account.h"
 #include "core/catalogue.h"
+#include "core/intake.h"
+#include "core/order.h"
 #include "core/sale.h"
 #include "core/work.h"
 
@@ -23,9 +26,25 @@ static bool decide_by_kind(
     case COMMAND_WORK_CLAIM:
         return work_claim(world, command, now_ms);
     case COMMAND_WORK_FINISH:
-        return work_finish(world, command);
+        return work_finish(rules, world, command, now_ms);
     case COMMAND_WORK_POSTPONE:
-        return work_postpone(world, command);
+        return work_postpone(world, command, now_ms);
+    case COMMAND_WORK_REVIVE:
+        return work_revive(world, command, now_ms);
+    case COMMAND_ORDER_PLACE:
+        return order_place(world, command, now_ms);
+    case COMMAND_ORDER_CANCEL:
+        return order_cancel(world, command, now_ms);
+    case COMMAND_ACCOUNT_REGISTER:
+        return account_register(world, command, now_ms);
+    case COMMAND_INTAKE_PLACE:
+        return intake_place(world, command, now_ms);
+    case COMMAND_INTAKE_CANCEL:
+        return intake_cancel(world, command, now_ms);
+    case COMMAND_INTAKE_SEND:
+        return intake_send(world, command);
+    case COMMAND_INTAKE_EXECUTED:
+        return intake_executed(world, command, now_ms);
     }
     ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }

@@ -12,6 +12,8 @@ struct rules {
     bool says_sold_out;           /* answer SOLD_OUT instead of SALE_NOT_ACTIVE after a sell-out */
     int64_t idempotency_ttl_ms;   /* how long an answer is kept for its Idempotency-Key */
     size_t idempotency_count_max; /* answers kept at a time, at least 1: beyond it the oldest are forgotten */
+    bool notifies_by_webhook;     /* an order that is final is told to the shop's webhook */
+    bool notifies_by_email;       /* and to its customer, when the order has an address */
 };
 
 enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000 };

@@ -20,6 +20,7 @@
 #include "base/slice.h"
 
 struct command;
+struct rules;
 struct world;
 
 enum work_kind {
@@ -39,34 +40,52 @@ bool work_kind_from_name(struct slice name, enum work_kind *kind);
 struct work_item {
     int64_t id;
     enum work_kind kind;
-    int64_t token;      /* claims so far, this one too */
-    int64_t due_ms;     /* end of the lease */
-    int64_t created_ms; /* when the rule added it */
-    size_t subject_len;
-    size_t body_len;
-    char subject[WORK_SUBJECT_LEN_MAX];
-    char body[WORK_BODY_LEN_MAX];
+    int64_t token;        /* claims so far, this one too */
+    int64_t due_ms;       /* end of the lease */
+    int64_t created_ms;   /* when the rule added it */
+    struct slice subject; /* these two lie in `text` */
+    struct slice body;
+    char *text; /* the claimer's to free: work_item_fini */
 };
+
+/* Harmless on one of zeros. */
+void work_item_fini(struct work_item *item);
+
+/* What the worker says about a payment or a notification, with FINISH or POSTPONE. */
+enum work_report {
+    REPORT_NONE,      /* a renewal, a retry, or a kind that has nothing to say */
+    REPORT_PAID,      /* FINISH of a payment */
+    REPORT_DECLINED,  /* FINISH of a payment */
+    REPORT_ABANDONED, /* FINISH of a payment: tried as often as allowed */
+    REPORT_NOT_BEGUN, /* POSTPONE: nothing was done outside; it gets its old place */
+    REPORT_DEAD,      /* POSTPONE: it is not tried any more until somebody says so */
+};
+
+/* Due then is never due: dead work, which waits for a person. 9999-12-31T23:59:59Z, wall clock. */
+#define WORK_DEAD_MS INT64_C(253402300799000)
 
 /* What a command about work asks for; the caller's memory, which lives until the answer. */
 struct work_order {
-    enum work_kind kind;     /* CLAIM */
+    enum work_kind kind;     /* CLAIM; FINISH, POSTPONE, REVIVE: of the work that is named */
     size_t count_max;        /* CLAIM: room in items, at least 1 */
     int64_t lease_ms;        /* CLAIM: above 0 */
-    int64_t id;              /* FINISH, POSTPONE */
+    int64_t payment_ms;      /* CLAIM of payments: how long one takes, as far as is known */
+    int64_t id;              /* FINISH, POSTPONE, REVIVE */
     int64_t token;           /* FINISH, POSTPONE: as it was claimed */
-    int64_t due_ms;          /* POSTPONE: the time to come */
+    int64_t due_ms;          /* POSTPONE: the time to come; not with REPORT_NOT_BEGUN of a payment, _DEAD */
+    enum work_report report; /* FINISH, POSTPONE */
     struct work_item *items; /* CLAIM: written, the one that has been due longest first */
-    size_t count;            /* CLAIM: written; 0: nothing is due */
+    size_t count; /* CLAIM: begins as 0, written; these items are freed by the caller, whatever the answer */
 };
 
 /*
  * The rules. CLAIM: OK, however many there are. FINISH takes the work out, POSTPONE makes it due at another
- * time; both answer WORK_NOT_YOURS when it has been claimed again since, or is done. False when memory is
- * out: the batch must be rolled back.
+ * time; both answer WORK_NOT_YOURS when it has been claimed again since, or is done. REVIVE makes dead work
+ * due at once, or answers WORK_NOT_DEAD. False when memory is out: the batch must be rolled back.
  */
 bool work_claim(struct world *world, struct command *command, int64_t now_ms);
-bool work_finish(struct world *world, struct command *command);
-bool work_postpone(struct world *world, struct command *command);
+bool work_finish(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms);
+bool work_postpone(struct world *world, struct command *command, int64_t now_ms);
+bool work_revive(struct world *world, struct command *command, int64_t now_ms);
 
 #endif

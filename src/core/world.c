@@ -420,9 +420,7 @@ static void accept_change(struct change *change)
     case CHANGE_WORK_REMOVED:
         world_accept_work(change);
         break;
-    case CHANGE_PRODUCT_ADDED:
-    case CHANGE_PURCHASE_ADDED:
-    case CHANGE_KEY_ADDED:
+    default: /* nothing was kept for them */
         break;
     }
 }
@@ -500,6 +498,23 @@ static void undo_change(struct world *world, struct change *change)
     case CHANGE_WORK_REMOVED:
         world_undo_work(world, change);
         break;
+    case CHANGE_ORDER_ADDED:
+    case CHANGE_ORDER_UPDATED:
+        world_undo_order(world, change);
+        break;
+    case CHANGE_ACCOUNT_ADDED:
+        world_undo_account(world, change);
+        break;
+    case CHANGE_INTAKE_ADDED:
+    case CHANGE_INTAKE_CANCELLED:
+    case CHANGE_INTAKE_EXECUTED:
+    case CHANGE_INTAKE_UPDATED:
+        world_undo_intake(world, change);
+        break;
+    case CHANGE_PAYMENT_ADDED:
+    case CHANGE_NOTIFICATION_ADDED:
+    case CHANGE_NOTIFICATION_ENDED:
+        break; /* rows without an entity */
     }
 }
 
@@ -520,13 +535,21 @@ void world_init(struct world *world, const struct map_key *hash_key)
         .next_purchase_id = 1,
         .next_key_id = 1,
         .next_work_id = 1,
+        .next_account_id = 1,
+        .intake = {.next_id = 1},
         .product_id_end = INT64_MAX,
         .purchase_id_end = INT64_MAX,
         .work_id_end = INT64_MAX,
+        .account_id_end = INT64_MAX,
     };
     map_init(&world->products_by_sku);
     map_init(&world->keys_by_name);
     map_init(&world->work_by_id);
+    map_init(&world->orders_by_name);
+    map_init(&world->orders_by_id);
+    map_init(&world->accounts_by_username);
+    map_init(&world->accounts_by_email);
+    list_init(&world->pending_orders);
     list_init(&world->products);
     list_init(&world->keys);
     list_init(&world->held);
@@ -547,6 +570,8 @@ void world_fini(struct world *world)
     map_fini(&world->products_by_sku);
     map_fini(&world->keys_by_name);
     world_drop_work(world);
+    world_drop_orders(world);
+    world_drop_accounts(world);
     for (int i = 0; i < WORK_KIND_COUNT; i++)
         work_queue_fini(&world->work_queues[i]);
     free(world->changes);
@@ -599,6 +624,7 @@ void world_share(struct world *world)
     world->product_id_end = world->next_product_id;
     world->purchase_id_end = world->next_purchase_id;
     world->work_id_end = world->next_work_id;
+    world->account_id_end = world->next_account_id;
 }
 
 static void keys_unload(struct world *world)
@@ -624,6 +650,10 @@ void world_unload(struct world *world)
     keys_unload(world);
     if (world->work_by_id.count > 0)
         world_drop_work(world);
+    if (world->orders_by_id.count > 0)
+        world_drop_orders(world);
+    if (world->accounts_by_username.count > 0)
+        world_drop_accounts(world);
 }
 
 /* At the end of the list, once. */

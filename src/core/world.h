@@ -95,6 +95,21 @@ struct work_values {
     int64_t token;  /* claims so far */
 };
 
+/* The part of an order that changes (world_order.h). */
+struct order_values {
+    enum order_status status;
+    int64_t attempts; /* payments begun */
+    int64_t updated_ms;
+    int64_t paid_ms; /* 0: it is not completed */
+};
+
+/* What stands for all trading orders (intake.h): 0 <= executed_id <= sent_id < next_id. */
+struct intake_values {
+    int64_t next_id;     /* of the next order; without gaps */
+    int64_t sent_id;     /* the last that may have reached the sink */
+    int64_t executed_id; /* the last that the sink has acknowledged */
+};
+
 enum change_kind {
     CHANGE_PRODUCT_ADDED,
     CHANGE_PRODUCT_UPDATED, /* write the product's values as they are now; may come more than once a batch */
@@ -106,11 +121,21 @@ enum change_kind {
     CHANGE_WORK_ADDED,   /* those of work: write its values as they are at the end of the batch */
     CHANGE_WORK_UPDATED, /* once a batch at the most, and not for work that was added in it */
     CHANGE_WORK_REMOVED,
+    CHANGE_ORDER_ADDED,   /* write its values as they are at the end of the batch */
+    CHANGE_ORDER_UPDATED, /* once a batch at the most, and not for one that was added in it */
+    CHANGE_PAYMENT_ADDED,
+    CHANGE_NOTIFICATION_ADDED,
+    CHANGE_NOTIFICATION_ENDED,
+    CHANGE_ACCOUNT_ADDED,
+    CHANGE_INTAKE_ADDED,
+    CHANGE_INTAKE_CANCELLED, /* unless it was cancelled before */
+    CHANGE_INTAKE_EXECUTED,  /* the range first_id..last_id was acknowledged */
+    CHANGE_INTAKE_UPDATED, /* write world.intake as it is at the end of the batch; once a batch at the most */
 };
 
 struct change {
     enum change_kind kind;
-    struct product *product; /* all but the CHANGE_KEY_ and CHANGE_WORK_ ones */
+    struct product *product; /* of the CHANGE_PRODUCT_ and CHANGE_PURCHASE ones; else NULL */
     union {
         struct {
             struct product_values before;
@@ -134,8 +159,40 @@ struct change {
             struct work *work;
             struct work_values before; /* UPDATED */
         } work;
+        struct {
+            struct order *order;
+            struct order_values before;          /* UPDATED */
+            const struct order_request *request; /* ADDED: borrowed from the command */
+        } order;
+        struct {
+            struct order *order;
+            int outcome; /* enum payment_outcome */
+            int64_t time_ms;
+        } payment;
+        struct {
+            int64_t id;
+            struct order *order; /* ADDED */
+            int channel;         /* ADDED: enum channel */
+            int64_t time_ms;
+        } notification;
+        struct {
+            struct account *account;
+            const struct account_request *request; /* borrowed from the command */
+            int64_t time_ms;
+        } account;
+        struct {
+            const struct intake_request *request; /* ADDED: borrowed from the command */
+            int64_t id;                           /* ADDED, CANCELLED */
+            int64_t first_id;                     /* EXECUTED */
+            int64_t last_id;
+            int64_t time_ms;
+            struct intake_values before; /* UPDATED */
+        } intake;
     };
 };
+
+struct order;
+struct account;
 
 struct world {
     struct map_key hash_key;
@@ -145,17 +202,28 @@ struct world {
     struct list keys;                               /* struct key_record, oldest first */
     struct map work_by_id;                          /* struct work */
     struct work_queue work_queues[WORK_KIND_COUNT]; /* the same, by when it is due */
-    int64_t next_edge_ms; /* no sale changes its state by time before this (sale.h) */
+    struct map orders_by_name;                      /* struct order */
+    struct map orders_by_id;                        /* the same */
+    struct list pending_orders; /* those that are pending, oldest first; not in a shared world */
+    int64_t order_counts[ORDER_STATUS_COUNT]; /* not in a shared world */
+    struct map accounts_by_username;          /* struct account */
+    struct map accounts_by_email;             /* the same */
+    struct intake_values intake;              /* shared: certain while intake_held_batch is the present one */
+    uint64_t intake_held_batch;
+    uint64_t intake_touched_batch; /* world.batch in which a pre-image was last kept */
+    int64_t next_edge_ms;          /* no sale changes its state by time before this (sale.h) */
     /* The next ids to give out. Taken ids are not given back by a rollback: a gap is harmless, an id twice is
      * not. */
     int64_t next_product_id;
     int64_t next_purchase_id;
     int64_t next_key_id;
-    int64_t next_work_id;
+    int64_t next_work_id; /* of orders and notifications too, whose work has their id */
+    int64_t next_account_id;
     /* Beyond the last one that may be given out: a shared store reserves them in blocks; else INT64_MAX. */
     int64_t product_id_end;
     int64_t purchase_id_end;
     int64_t work_id_end;
+    int64_t account_id_end;
     bool is_shared;          /* other nodes change the store too; set once, before anything is loaded */
     struct list held;        /* shared: products whose rows are locked for the batch */
     struct list refreshed;   /* shared: products that a load has changed or removed, not published yet */
@@ -261,6 +329,9 @@ void world_refresh_end(struct world *world);
 
 /* How many units the user has bought of a held product. False when memory is out. */
 bool world_load_buyer(struct world *world, struct product *product, struct slice user, int64_t count);
+
+/* The values that stand for all trading orders, their row locked until the batch ends. */
+void world_hold_intake(struct world *world, const struct intake_values *values);
 
 /* What is on world->refreshed has been published: empties it and frees the products that are gone. */
 void world_accept_refreshed(struct world *world);

@@ -12,13 +12,6 @@ static struct work_queue *queue_of(struct world *world, const struct work *work)
     return &world->work_queues[work->kind];
 }
 
-/* Ids are ours and count up, but the table wants its entries spread (splitmix64). */
-static uint64_t hash_of(int64_t id)
-{
-    uint64_t hash = (uint64_t)id * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 32;
-}
-
 static bool work_has_id(const void *value, const void *key)
 {
     return ((const struct work *)value)->id == *(const int64_t *)key;
@@ -26,7 +19,7 @@ static bool work_has_id(const void *value, const void *key)
 
 struct work *world_work(const struct world *world, int64_t id)
 {
-    return map_get(&world->work_by_id, hash_of(id), work_has_id, &id);
+    return map_get(&world->work_by_id, world_hash_id(id), work_has_id, &id);
 }
 
 struct work *world_next_work(const struct world *world, enum work_kind kind)
@@ -68,7 +61,7 @@ static struct work *work_put(struct world *world, const struct work *record)
     struct work *work = work_new(record);
     if (work == NULL)
         return NULL;
-    if (!map_put(&world->work_by_id, hash_of(work->id), work)) {
+    if (!map_put(&world->work_by_id, world_hash_id(work->id), work)) {
         free(work);
         return NULL;
     }
@@ -78,19 +71,18 @@ static struct work *work_put(struct world *world, const struct work *record)
 
 static void work_take_out(struct world *world, struct work *work)
 {
-    bool was_in = map_remove(&world->work_by_id, hash_of(work->id), work);
+    bool was_in = map_remove(&world->work_by_id, world_hash_id(work->id), work);
     ENSURE(was_in);
     work_queue_take_out(queue_of(world, work), work);
 }
 
 /* --- changes --- */
 
-struct work *world_add_work(struct world *world, enum work_kind kind, struct slice subject, struct slice body,
-    int64_t due_ms, int64_t now_ms)
+static struct work *add_work(struct world *world, int64_t id, enum work_kind kind, struct slice subject,
+    struct slice body, int64_t due_ms, int64_t now_ms)
 {
-    ENSURE(world_has_work_ids(world));
     struct work record = {
-        .id = world->next_work_id,
+        .id = id,
         .kind = kind,
         .created_ms = now_ms,
         .subject = subject,
@@ -100,11 +92,25 @@ struct work *world_add_work(struct world *world, enum work_kind kind, struct sli
         .added_batch = world->batch,
     };
     struct work *work = world_changes_make_room(world, 1) ? work_put(world, &record) : NULL;
-    if (work == NULL)
-        return NULL;
-    world->next_work_id++;
-    world_changes_append(world, CHANGE_WORK_ADDED, NULL)->work.work = work;
+    if (work != NULL)
+        world_changes_append(world, CHANGE_WORK_ADDED, NULL)->work.work = work;
     return work;
+}
+
+struct work *world_add_work(struct world *world, enum work_kind kind, struct slice subject, struct slice body,
+    int64_t due_ms, int64_t now_ms)
+{
+    ENSURE(world_has_work_ids(world));
+    struct work *work = add_work(world, world->next_work_id, kind, subject, body, due_ms, now_ms);
+    if (work != NULL)
+        world->next_work_id++;
+    return work;
+}
+
+struct work *world_add_payment_work(
+    struct world *world, const struct order *order, struct slice body, int64_t due_ms, int64_t now_ms)
+{
+    return add_work(world, order->id, WORK_PAYMENT, order->order_id, body, due_ms, now_ms);
 }
 
 /* One pre-image a batch is enough: the store writes the values as they are at its end. */
@@ -153,7 +159,7 @@ void world_undo_work(struct world *world, const struct change *change)
         work_queue_move(queue_of(world, work), work);
     } else {
         /* Map and queue had it before and have not shrunk, so there is room. */
-        bool is_put = map_put(&world->work_by_id, hash_of(work->id), work);
+        bool is_put = map_put(&world->work_by_id, world_hash_id(work->id), work);
         ENSURE(is_put);
         work_queue_put(queue_of(world, work), work);
         work->is_removed = false;

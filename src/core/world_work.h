@@ -40,6 +40,10 @@ bool world_has_work_ids(const struct world *world);
 struct work *world_add_work(struct world *world, enum work_kind kind, struct slice subject, struct slice body,
     int64_t due_ms, int64_t now_ms);
 
+/* The payment of an order that the batch has added: its id is the order's. */
+struct work *world_add_payment_work(
+    struct world *world, const struct order *order, struct slice body, int64_t due_ms, int64_t now_ms);
+
 bool world_set_work(struct world *world, struct work *work, const struct work_values *values);
 bool world_remove_work(struct world *world, struct work *work);
 

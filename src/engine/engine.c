@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "core/world_work.h"
 #include "engine/engine_priv.h"
 
 enum {
@@ -199,15 +200,53 @@ static void publish_refreshed(struct engine *engine)
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
 }
 
-/* A product that changed several times is published once, where it changed last: pictures show the end of the
- * batch. */
+static void publish_order(struct engine *engine, struct order *order)
+{
+    if (order->published_batch == engine->world.batch)
+        return;
+    order->published_batch = engine->world.batch;
+    struct order_view *view = order_view_create(order);
+    ENSURE(view != NULL); /* as for pictures of sales */
+    for (struct engine_port *port = engine->ports; port != NULL; port = port->next)
+        engine_port_post_order(port, view);
+    order_view_put(view);
+}
+
+/* How many there are in which state; a shared world does not know. */
+static void publish_order_totals(struct engine *engine)
+{
+    const struct world *world = &engine->world;
+    const struct list *oldest = list_first(&world->pending_orders);
+    int64_t oldest_ms = oldest == NULL ? 0 : CONTAINER_OF(oldest, struct order, node)->created_ms;
+    for (int i = 0; i < ORDER_STATUS_COUNT; i++)
+        atomic_store_explicit(&engine->figures.order_counts[i], world->order_counts[i], memory_order_relaxed);
+    atomic_store_explicit(&engine->figures.oldest_pending_ms, oldest_ms, memory_order_relaxed);
+}
+
+/* A product or an order that changed several times is published once, where it changed last: pictures show
+ * the end of the batch. Work that waits for its time is nothing to hurry for. */
 static void publish_changes(struct engine *engine)
 {
     const struct world *world = &engine->world;
+    int64_t now_ms = engine_now_ms(engine);
+    unsigned work_kinds = 0;
+    bool has_orders = false;
     for (size_t i = world->change_count; i-- > 0;) {
-        if (world->changes[i].product != NULL)
-            publish_once(engine, world->changes[i].product);
+        const struct change *change = &world->changes[i];
+        if (change->product != NULL)
+            publish_once(engine, change->product);
+        bool is_order = change->kind == CHANGE_ORDER_ADDED || change->kind == CHANGE_ORDER_UPDATED;
+        bool is_work = change->kind == CHANGE_WORK_ADDED || change->kind == CHANGE_WORK_UPDATED;
+        has_orders = has_orders || is_order;
+        if (is_order)
+            publish_order(engine, change->order.order);
+        else if (is_work && change->work.work->values.due_ms <= now_ms)
+            work_kinds |= 1u << change->work.work->kind;
     }
+    for (struct engine_port *port = engine->ports; port != NULL && work_kinds != 0; port = port->next)
+        engine_port_post_work(port, work_kinds);
+    if (has_orders)
+        publish_order_totals(engine);
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
 }
 
@@ -540,6 +579,7 @@ enum err engine_start(struct engine *engine, struct error *error)
     LIST_FOR_EACH (node, &engine->world.products)
         publish_product(engine, CONTAINER_OF(node, struct product, node));
     atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
+    publish_order_totals(engine);
     world_accept_refreshed(&engine->world);
     enum err status = store_watch(engine->store, on_store_change, engine, error);
     if (status != ERR_NONE)
@@ -577,6 +617,22 @@ void engine_destroy(struct engine *engine)
     pthread_mutex_destroy(&engine->last_error_lock);
     free(engine->commands);
     free(engine);
+}
+
+bool engine_order_totals(const struct engine *engine, struct order_totals *totals)
+{
+    const struct engine_figures *figures = &engine->figures;
+    if (engine->store->is_shared)
+        return false;
+    for (int i = 0; i < ORDER_STATUS_COUNT; i++)
+        totals->counts[i] = atomic_load_explicit(&figures->order_counts[i], memory_order_relaxed);
+    totals->oldest_pending_ms = atomic_load_explicit(&figures->oldest_pending_ms, memory_order_relaxed);
+    return true;
+}
+
+const unsigned char *engine_secret(const struct engine *engine)
+{
+    return engine->store->secret;
 }
 
 void engine_stats(const struct engine *engine, struct engine_stats *stats)

@@ -23,6 +23,7 @@
 
 #include "core/command.h"
 #include "core/rules.h"
+#include "engine/order_view.h"
 #include "engine/sale_view.h"
 #include "store/store.h"
 
@@ -97,6 +98,16 @@ struct engine_port_events {
      * pictures, gets none and is not woken for them.
      */
     void (*on_view)(const struct sale_view *before, const struct sale_view *now, void *context);
+    /*
+     * On the port's thread: this order has come or changed, by a command of this node. Borrowed for the call.
+     * What other nodes do is not told. NULL: not wanted.
+     */
+    void (*on_order)(const struct order_view *now, void *context);
+    /*
+     * On the port's thread: work of these kinds (1 << enum work_kind, or'ed) has been added by this node or
+     * has become due at once. NULL: not wanted.
+     */
+    void (*on_work)(unsigned kinds, void *context);
     void *context;
 };
 
@@ -127,12 +138,12 @@ void engine_port_receive(struct engine_port *port);
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku);
 
 /*
- * A question about a purchase, for the store rather than the world. The caller's memory; the engine's from
- * engine_port_look_up to on_done.
+ * A question for the store rather than the world. The caller's memory; the engine's from engine_port_look_up
+ * to on_done; afterwards the caller ends it with question_fini.
  */
 struct engine_lookup {
-    struct purchase_lookup purchase;
-    enum err status; /* ERR_NONE: the answer is in `purchase` */
+    struct question question;
+    enum err status; /* ERR_NONE: the answer is in `question` */
     void (*on_done)(struct engine_lookup *lookup);
     struct engine_lookup *next; /* the engine's */
     struct engine_port *port;   /* the engine's */
@@ -165,6 +176,15 @@ struct engine_stats {
     size_t product_count;     /* now */
     int64_t expected_wait_ns; /* of a command that comes now */
 };
+
+/*
+ * How many orders are in which state, as of the last commit; false when the store is shared, which has to be
+ * asked (QUESTION_ORDER_TOTALS). Any thread; each number is exact, the set is not one instant.
+ */
+MUST_CHECK bool engine_order_totals(const struct engine *engine, struct order_totals *totals);
+
+/* The store's own secret (store.h), STORE_SECRET_BYTES of it. Any thread. */
+const unsigned char *engine_secret(const struct engine *engine);
 
 /* Any thread; each number is exact, the set is not one instant. */
 void engine_stats(const struct engine *engine, struct engine_stats *stats);

@@ -6,6 +6,12 @@
 #include "engine/engine.h"
 #include "engine/line.h"
 
+struct order_views {
+    struct order_view **views;
+    size_t count;
+    size_t size;
+};
+
 /* What the engine leaves for a port. */
 struct mailbox {
     pthread_mutex_t lock;
@@ -15,7 +21,9 @@ struct mailbox {
     struct sale_view **views; /* in order of making; the port takes over the references */
     size_t view_count;
     size_t view_size;
-    atomic_bool has_views; /* view_count > 0, readable without the lock */
+    atomic_bool has_views;     /* view_count > 0, readable without the lock */
+    struct order_views orders; /* in order of making; the port takes over the references */
+    unsigned work_kinds;       /* 1 << kind, or'ed: of these something was added */
 };
 
 /* A picture that has come in and whose listeners have not been told yet. */
@@ -35,7 +43,10 @@ struct engine_port {
     size_t untold_count;
     size_t untold_size;
     struct call_list delivery; /* engine thread: answers of the present batch for this port */
-    bool is_wake_due;          /* engine thread: something was left in the mailbox since the last wake-up */
+    /* Engine thread: delivered in one piece with the answers, after which they are told. */
+    struct order_views delivery_orders;
+    unsigned delivery_work_kinds;
+    bool is_wake_due; /* engine thread: something was left in the mailbox since the last wake-up */
     struct engine_port *next;
 };
 
@@ -51,6 +62,8 @@ struct engine_figures {
     atomic_uint_fast64_t commit_seconds_bucket[ENGINE_COMMIT_BUCKET_COUNT + 1];
     atomic_uint_fast64_t commit_ns_total;
     atomic_size_t product_count;
+    atomic_int_fast64_t order_counts[ORDER_STATUS_COUNT];
+    atomic_int_fast64_t oldest_pending_ms;
 };
 
 struct engine {
@@ -86,6 +99,8 @@ void engine_refuse(const struct engine *engine, struct engine_call *call);
 
 /* Leaves pictures and answers in the mailbox and wakes the port. Engine thread. */
 void engine_port_post_view(struct engine_port *port, struct sale_view *view);
+void engine_port_post_order(struct engine_port *port, struct order_view *view);
+void engine_port_post_work(struct engine_port *port, unsigned kinds);
 void engine_port_post_answers(struct engine_port *port);
 
 /* Leaves an answered question in the mailbox and wakes the port. Any thread but the port's. */

@@ -67,21 +67,49 @@ static void fail_waiting(struct lookups *lookups, enum err status)
     }
 }
 
+/* All purchases of the batch in one query. */
+static enum err answer_purchases(struct lookups *lookups, size_t count, struct error *error)
+{
+    size_t purchase_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (lookups->batch[i]->question.kind == QUESTION_PURCHASE)
+            lookups->purchases[purchase_count++] = lookups->batch[i]->question.purchase;
+    }
+    if (purchase_count == 0)
+        return ERR_NONE;
+    enum err status = store_read_purchases(lookups->reader, lookups->purchases, purchase_count, error);
+    for (size_t i = 0, at = 0; i < count; i++) {
+        struct engine_lookup *lookup = lookups->batch[i];
+        if (lookup->question.kind != QUESTION_PURCHASE)
+            continue;
+        lookup->question.purchase = lookups->purchases[at++];
+        lookup->status = status;
+    }
+    return status;
+}
+
+static bool is_away(enum err status)
+{
+    return status == ERR_UNAVAILABLE || status == ERR_TIMEOUT;
+}
+
+/* Other questions one by one, as long as the store answers. */
 static void answer_batch(struct lookups *lookups, size_t count)
 {
     struct error error;
-    for (size_t i = 0; i < count; i++)
-        lookups->purchases[i] = lookups->batch[i]->purchase;
-    enum err status = store_read_purchases(lookups->reader, lookups->purchases, count, &error);
+    enum err status = answer_purchases(lookups, count, &error);
     for (size_t i = 0; i < count; i++) {
         struct engine_lookup *lookup = lookups->batch[i];
-        lookup->purchase = lookups->purchases[i];
-        lookup->status = status;
+        if (lookup->question.kind != QUESTION_PURCHASE) {
+            if (!is_away(status))
+                status = store_ask(lookups->reader, &lookup->question, &error);
+            lookup->status = status;
+        }
         engine_port_post_lookup(lookup->port, lookup);
     }
     if (status != ERR_NONE)
-        log_error("engine", "purchases could not be looked up: %s", error.message);
-    if (status == ERR_UNAVAILABLE || status == ERR_TIMEOUT)
+        log_error("engine", "a question to the store was not answered: %s", error.message);
+    if (is_away(status))
         fail_waiting(lookups, status);
 }
 

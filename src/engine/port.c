@@ -38,6 +38,14 @@ enum err engine_port_open(struct engine *engine, struct engine_port_events event
     return ERR_NONE;
 }
 
+static void order_views_fini(struct order_views *orders)
+{
+    for (size_t i = 0; i < orders->count; i++)
+        order_view_put(orders->views[i]);
+    free(orders->views);
+    *orders = (struct order_views){0};
+}
+
 static void unlink_port(struct engine *engine, struct engine_port *port)
 {
     struct engine_port **at = &engine->ports;
@@ -56,6 +64,8 @@ void engine_port_close(struct engine_port *port)
     unlink_port(port->engine, port);
     for (size_t i = 0; i < port->mailbox.view_count; i++)
         sale_view_put(port->mailbox.views[i]);
+    order_views_fini(&port->mailbox.orders);
+    order_views_fini(&port->delivery_orders);
     for (size_t i = 0; i < port->untold_count; i++) {
         sale_view_put(port->untold[i].now);
         if (port->untold[i].before != NULL)
@@ -135,9 +145,12 @@ bool engine_port_look_up(struct engine_port *port, struct engine_lookup *lookup)
     if (port->reader == NULL)
         return lookups_push(port->engine->lookups, lookup);
     struct error error;
-    lookup->status = store_read_purchases(port->reader, &lookup->purchase, 1, &error);
+    struct question *question = &lookup->question;
+    lookup->status = question->kind == QUESTION_PURCHASE
+                         ? store_read_purchases(port->reader, &question->purchase, 1, &error)
+                         : store_ask(port->reader, question, &error);
     if (lookup->status != ERR_NONE)
-        log_error("engine", "a purchase could not be looked up: %s", error.message);
+        log_error("engine", "a question to the store was not answered: %s", error.message);
     lookup->on_done(lookup);
     return true;
 }
@@ -173,11 +186,41 @@ void engine_port_post_view(struct engine_port *port, struct sale_view *view)
     port->is_wake_due = true;
 }
 
+static void append_order(struct order_views *orders, struct order_view *view)
+{
+    bool has_room = make_room((void **)&orders->views, &orders->size, orders->count, sizeof *orders->views);
+    /* Without this picture somebody would wait for an outcome for ever. */
+    ENSURE(has_room);
+    orders->views[orders->count++] = view;
+}
+
+void engine_port_post_order(struct engine_port *port, struct order_view *view)
+{
+    if (port->events.on_order == NULL)
+        return;
+    append_order(&port->delivery_orders, order_view_get(view));
+    port->is_wake_due = true;
+}
+
+void engine_port_post_work(struct engine_port *port, unsigned kinds)
+{
+    if (port->events.on_work == NULL)
+        return;
+    port->delivery_work_kinds |= kinds;
+    port->is_wake_due = true;
+}
+
 void engine_port_post_answers(struct engine_port *port)
 {
-    pthread_mutex_lock(&port->mailbox.lock);
-    call_list_splice(&port->mailbox.answered, &port->delivery);
-    pthread_mutex_unlock(&port->mailbox.lock);
+    struct mailbox *mailbox = &port->mailbox;
+    pthread_mutex_lock(&mailbox->lock);
+    call_list_splice(&mailbox->answered, &port->delivery);
+    for (size_t i = 0; i < port->delivery_orders.count; i++)
+        append_order(&mailbox->orders, port->delivery_orders.views[i]);
+    mailbox->work_kinds |= port->delivery_work_kinds;
+    pthread_mutex_unlock(&mailbox->lock);
+    port->delivery_orders.count = 0;
+    port->delivery_work_kinds = 0;
     port->is_wake_due = false;
     port->events.wake(port->events.context);
 }
@@ -240,15 +283,27 @@ static void tell(struct engine_port *port, struct view_event event)
         sale_view_put(event.before);
 }
 
+static void tell_orders(struct engine_port *port, struct order_views *orders)
+{
+    for (size_t i = 0; i < orders->count; i++)
+        port->events.on_order(orders->views[i], port->events.context);
+    order_views_fini(orders);
+}
+
 void engine_port_receive(struct engine_port *port)
 {
+    struct mailbox *mailbox = &port->mailbox;
     take_views(port);
-    pthread_mutex_lock(&port->mailbox.lock);
-    struct call_list answered = port->mailbox.answered;
-    port->mailbox.answered = (struct call_list){0};
-    struct engine_lookup *looked_up = port->mailbox.looked_up;
-    port->mailbox.looked_up = NULL;
-    pthread_mutex_unlock(&port->mailbox.lock);
+    pthread_mutex_lock(&mailbox->lock);
+    struct call_list answered = mailbox->answered;
+    mailbox->answered = (struct call_list){0};
+    struct engine_lookup *looked_up = mailbox->looked_up;
+    mailbox->looked_up = NULL;
+    struct order_views orders = mailbox->orders;
+    mailbox->orders = (struct order_views){0};
+    unsigned work_kinds = mailbox->work_kinds;
+    mailbox->work_kinds = 0;
+    pthread_mutex_unlock(&mailbox->lock);
     /* A listener may look at a picture and so bring in more: the count is looked at each time round. */
     for (size_t i = 0; i < port->untold_count; i++)
         tell(port, port->untold[i]);
@@ -261,6 +316,10 @@ void engine_port_receive(struct engine_port *port)
         looked_up = lookup->next;
         lookup->on_done(lookup);
     }
+    /* After the answers: who has just heard that an order is taken hears then what has become of it. */
+    tell_orders(port, &orders);
+    if (work_kinds != 0)
+        port->events.on_work(work_kinds, port->events.context);
 }
 
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku)

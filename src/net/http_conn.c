@@ -114,11 +114,13 @@ static enum http_fault begin_exchange(struct connection *conn)
     exchange->conn = conn;
     exchange->input = (struct input){0};
     exchange->request_len = conn->head_len;
+    exchange->is_probed = false;
     request->route = NULL;
     request->body = slice_make("", 0);
     request->arrived_ns = conn->read_ns;
     request->is_from_loopback = conn->is_from_loopback;
     request->counted_status = 0;
+    request->on_gone = NULL;
     request->server = server;
     arena_init(&request->arena, exchange->arena_memory, server->config.request_arena_bytes);
     conn->exchange = exchange;
@@ -468,6 +470,8 @@ static void on_read_end(struct connection *conn, int status)
         conn->is_eof = true; /* it may only have closed its half: what it asked is still answered */
         conn->is_reading = false;
         conn_serve(conn);
+        if (conn->state < CONN_LINGERING)
+            conn_watch_half_closed(conn);
     } else {
         conn_close(conn);
     }

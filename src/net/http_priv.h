@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the HTTP server share: http_server.c (connections come, go, and are cut by deadlines),
- * http_conn.c (bytes become requests), http_reply.c (answers), http_stream.c (answers that go on).
+ * http_conn.c (bytes become requests), http_reply.c (answers), http_stream.c (answers that go on),
+ * http_gone.c (is the client still there?).
  *
  * A connection stands on exactly one list of its server, the list of its state; conn_move is the only
  * function that changes it. All connections of a list have the same time limit, so each list is in order of
@@ -64,7 +65,8 @@ struct input {
 struct connection {
     uv_tcp_t tcp; /* first: the callbacks' handle is the connection */
     struct list node;
-    struct list ready_node; /* on http_server.ready when answered from elsewhere with input left */
+    struct list ready_node;       /* on http_server.ready when answered from elsewhere with input left */
+    struct list half_closed_node; /* on http_server.half_closed when is_eof */
     struct http_server *server;
     int64_t deadline_ms; /* of the loop's clock; meaningless in a state without a limit */
     int64_t read_ns;     /* when something was last received */
@@ -94,6 +96,7 @@ struct exchange {
     struct http_head head;
     struct input input;   /* owned when conn is NULL */
     uint32_t request_len; /* bytes of the input that the request takes */
+    bool is_probed;       /* an interim answer was sent, to learn whether the client is there: http_gone.c */
     alignas(max_align_t) char arena_memory[];
 };
 
@@ -126,11 +129,13 @@ struct http_server {
     size_t refused_count;     /* lingering now */
     struct list gone_streams; /* on_closed is due */
     struct list ready;        /* connections to be served before the loop sleeps */
+    struct list half_closed;  /* connections whose clients send no more, and may have gone */
     void (*on_drained)(void *context);
     void *on_drained_context;
     bool has_served; /* something was received in this turn */
     int64_t turn_ns; /* when this turn's first bytes were read; 0: none yet */
     bool is_draining;
+    bool is_ending;        /* http_server_destroy was called */
     int64_t trim_at_ms;    /* of the loop's clock */
     int64_t date_until_ms; /* of the loop's clock */
     char date[CLOCK_HTTP_LEN];
@@ -194,6 +199,14 @@ void conn_start_reading(struct connection *conn);
 
 /* Gives the buffer back. */
 void input_free(struct http_server *server, struct input *input);
+
+/* --- http_gone.c --- */
+
+/* The client sends no more: finds out, now and with every tick, whether it still waits. May close. */
+void conn_watch_half_closed(struct connection *conn);
+
+/* One tick. */
+void half_closed_look(struct http_server *server);
 
 /* --- http_reply.c --- */
 

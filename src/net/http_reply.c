@@ -57,7 +57,7 @@ static const struct reason reasons[] = {
     {504, "Gateway Timeout"},
 };
 
-static const char *reason(int status)
+const char *http_status_text(int status)
 {
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         if (reasons[i].status == status)
@@ -91,7 +91,7 @@ static char *put_status(char *at, int status)
     at = put(at, SLICE("HTTP/1.1 "));
     at = put_number(at, (size_t)status);
     at = put(at, SLICE(" "));
-    at = put(at, slice_cstr(reason(status)));
+    at = put(at, slice_cstr(http_status_text(status)));
     return put(at, SLICE("\r\n"));
 }
 
@@ -252,6 +252,7 @@ void http_reply(struct http_request *request, int status, struct slice content_t
 {
     struct exchange *exchange = exchange_of(request);
     struct connection *conn = exchange->conn;
+    request->on_gone = NULL; /* who answers need not be told that the answer was not taken */
     if (conn != NULL) {
         ENSURE(conn->exchange == exchange);
         conn->is_last = conn->is_last || conn->server->is_draining;

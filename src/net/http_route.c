@@ -66,8 +66,11 @@ void http_router_fini(struct http_router *router)
     *router = (struct http_router){0};
 }
 
-static bool matches_segments(struct slice pattern, const struct segments *path, struct http_request *request)
+static bool matches_segments(
+    const struct http_route_row *row, const struct segments *path, struct http_request *request)
 {
+    struct slice pattern = row->pattern;
+    size_t param_max = row->route->param_bytes_max == 0 ? HTTP_PARAM_BYTES_MAX : row->route->param_bytes_max;
     size_t param = 0;
     size_t i = 0;
     for (; pattern.len > 0 && i < path->count && i < HTTP_SEGMENTS_MAX; i++) {
@@ -76,7 +79,7 @@ static bool matches_segments(struct slice pattern, const struct segments *path, 
         if (!is_param(wanted)) {
             if (!slice_eq(wanted, segment))
                 return false;
-        } else if (segment.len == 0 || segment.len > HTTP_PARAM_BYTES_MAX) {
+        } else if (segment.len == 0 || segment.len > param_max) {
             return false;
         } else {
             request->params[param++] = segment;
@@ -100,6 +103,11 @@ static bool cut_path(struct arena *arena, struct slice path, struct segments *se
     return true;
 }
 
+static bool takes_method(const struct http_route_row *row, enum method method)
+{
+    return row->route->method == method || row->route->method == METHOD_ANY;
+}
+
 /*
  * The usual path has nothing to decode, and most routes have no parameters: no more than a comparison then.
  */
@@ -109,7 +117,7 @@ static const struct http_route *find_plain(const struct http_router *router, str
     struct segments segments = {.count = 0};
     for (size_t i = 0; i < router->count; i++) {
         const struct http_route_row *row = &router->rows[i];
-        if (row->route->method != request->method)
+        if (!takes_method(row, request->method))
             continue;
         if (!row->has_params) {
             if (slice_eq(row->pattern, path))
@@ -120,7 +128,7 @@ static const struct http_route *find_plain(const struct http_router *router, str
             continue;
         if (segments.count == 0)
             (void)cut_path(&request->arena, path, &segments); /* decodes nothing, so it cannot fail */
-        if (matches_segments(row->pattern, &segments, request))
+        if (matches_segments(row, &segments, request))
             return row->route;
     }
     return NULL;
@@ -131,7 +139,7 @@ static const struct http_route *find_cut(
 {
     for (size_t i = 0; i < router->count; i++) {
         const struct http_route_row *row = &router->rows[i];
-        if (row->route->method == request->method && matches_segments(row->pattern, segments, request))
+        if (takes_method(row, request->method) && matches_segments(row, segments, request))
             return row->route;
     }
     return NULL;

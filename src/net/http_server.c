@@ -109,6 +109,7 @@ static void on_conn_closed(uv_handle_t *handle)
 /* Parts from the request, which lives on if a handler has it, and from the stream. */
 static void detach(struct connection *conn)
 {
+    struct http_server *server = conn->server;
     struct exchange *exchange = conn->exchange;
     if (exchange != NULL) {
         exchange->conn = NULL;
@@ -116,11 +117,14 @@ static void detach(struct connection *conn)
         conn->exchange = NULL;
         conn->input = (struct input){0};
     }
-    input_free(conn->server, &conn->input);
+    input_free(server, &conn->input);
     if (conn->stream != NULL)
         stream_on_gone(conn->stream);
     list_remove(&conn->ready_node);
+    list_remove(&conn->half_closed_node);
     conn_move(conn, CONN_CLOSING);
+    if (exchange != NULL && exchange->request.on_gone != NULL && !server->is_ending)
+        exchange->request.on_gone(&exchange->request, exchange->request.on_gone_context);
 }
 
 void conn_close(struct connection *conn)
@@ -192,6 +196,7 @@ static void on_tick(uv_timer_t *timer)
         if (server->limits_ms[state] > 0)
             cut_late_ones(server, (enum conn_state)state, now_ms);
     }
+    half_closed_look(server);
     if (now_ms < server->trim_at_ms)
         return;
     server->trim_at_ms = now_ms + TRIM_MS;
@@ -298,6 +303,7 @@ struct http_server *http_server_create(uv_loop_t *loop, const struct http_config
         list_init(&server->states[state]);
     list_init(&server->gone_streams);
     list_init(&server->ready);
+    list_init(&server->half_closed);
     list_init(&server->large_inputs);
     init_limits(server);
     size_t conn_max = config->connection_count_max + REFUSED_COUNT_MAX;
@@ -336,6 +342,7 @@ static struct connection *conn_create(struct http_server *server, int fd)
     (void)uv_tcp_init(server->loop, &conn->tcp); /* cannot fail without a socket */
     list_init(&conn->node);
     list_init(&conn->ready_node);
+    list_init(&conn->half_closed_node);
     list_append(&server->states[CONN_HEAD], &conn->node);
     conn->deadline_ms = (int64_t)uv_now(server->loop) + server->limits_ms[CONN_HEAD];
     server->handle_count++;
@@ -435,6 +442,7 @@ static void on_handle_closed(uv_handle_t *handle)
 void http_server_destroy(struct http_server *server)
 {
     server->on_drained = NULL;
+    server->is_ending = true;
     for (int state = 0; state < CONN_CLOSING; state++)
         drain_list(server, (enum conn_state)state, conn_close);
     streams_sweep(server);

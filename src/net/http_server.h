@@ -26,7 +26,15 @@
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OTHER };
+enum method {
+    METHOD_GET,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OTHER,
+    METHOD_ANY, /* of a route, never of a request */
+};
 
 enum { HTTP_HEADERS_MAX = 64, HTTP_PARAMS_MAX = 4, HTTP_NOT_COUNTED = -1 };
 
@@ -56,17 +64,31 @@ struct http_request {
     int counted_status; /* for on_answered: 0 as answered, HTTP_NOT_COUNTED, or another; the handler sets it
                          */
     struct http_server *server;
+    /*
+     * For a handler that keeps the request and would rather not work for nobody: called once, by the loop,
+     * when the client's connection has closed before the answer. The answer is still due, now or later, and
+     * is dropped. NULL: not wanted.
+     *
+     * A client that has closed its sending half only counts as there. To tell it from one that has gone, a
+     * kept request with on_gone may be sent `102 Processing`, after which it takes a round trip and a tenth
+     * of a second. What can not be told: a machine that has vanished, a client of HTTP/1.0 that closes
+     * without a reset, and one whose pipelined requests fill the buffer, since then nothing is read. Those
+     * count as there until the answer.
+     */
+    void (*on_gone)(struct http_request *request, void *context);
+    void *on_gone_context;
 };
 
 typedef void http_handler(struct http_request *request, void *context);
 
-/* One row of the table of routes. A ':' segment matches any one non-empty segment (at most 100 bytes
- * decoded). */
+/* One row of the table of routes. A ':' segment matches any one non-empty segment of at most
+ * param_bytes_max bytes, decoded. */
 struct http_route {
     enum method method;
     const char *pattern; /* "/api/v1/products/:sku" */
     http_handler *handler;
     void *context;
+    size_t param_bytes_max; /* 0: 100 */
 };
 
 struct http_config {
@@ -147,6 +169,9 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
 
 /* The value of the first header of that name (ASCII case does not matter); false when there is none. */
 bool http_header(const struct http_request *request, struct slice name, struct slice *value);
+
+/* "OK", "Not Found", ...: RFC 9110 section 15; "Other" for a status that no server of ours sends. */
+const char *http_status_text(int status);
 
 /* How many headers of that name there are. */
 size_t http_header_count(const struct http_request *request, struct slice name);

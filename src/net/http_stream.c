@@ -68,6 +68,7 @@ struct http_stream *http_stream_open(struct http_request *request, struct slice 
 {
     struct exchange *exchange = exchange_of(request);
     struct connection *conn = exchange->conn;
+    request->on_gone = NULL;
     if (conn == NULL) {
         http_reply(request, 200, content_type, extra, slice_make("", 0)); /* nobody is there: it is dropped */
         return NULL;

@@ -78,12 +78,13 @@ static bool is_too_deep(struct slice text)
     return false;
 }
 
-enum json_status json_parse(struct slice text, struct json **value)
+enum json_status json_parse_at(struct slice text, struct json **value, size_t *position)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_error_t error;
     *value = NULL;
+    *position = 0;
     /* jansson takes a NUL after the value for the end of the text. */
     if (text.len == 0 || memchr(text.base, '\0', text.len) != NULL || is_too_deep(text))
         return JSON_MALFORMED;
@@ -95,10 +96,17 @@ enum json_status json_parse(struct slice text, struct json **value)
         parsed = json_loadb(text.base, text.len, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (parsed == NULL) {
         leave();
+        *position = error.position < 0 ? 0 : (size_t)error.position;
         return json_error_code(&error) == json_error_numeric_overflow ? JSON_OUT_OF_RANGE : JSON_MALFORMED;
     }
     *value = (struct json *)parsed;
     return JSON_OK;
+}
+
+enum json_status json_parse(struct slice text, struct json **value)
+{
+    size_t position;
+    return json_parse_at(text, value, &position);
 }
 
 void json_free(struct json *value)
@@ -193,4 +201,10 @@ bool json_int64(const struct json *value, int64_t *number)
         return false;
     *number = (int64_t)real;
     return true;
+}
+
+bool json_double(const struct json *value, double *number)
+{
+    *number = json_number_value(inside(value));
+    return json_is_number(inside(value));
 }

@@ -30,6 +30,9 @@ enum json_kind {
 
 /* Any JSON value is accepted at the top. Of members with the same name the last one counts (ECMAScript). */
 enum json_status json_parse(struct slice text, struct json **value);
+
+/* The same; when it is not JSON_OK, *position is the byte at which reading ended. */
+enum json_status json_parse_at(struct slice text, struct json **value, size_t *position);
 void json_free(struct json *value);
 
 enum json_kind json_kind(const struct json *value);
@@ -58,5 +61,8 @@ bool json_text(const struct json *value, struct slice *text);
  * apart.
  */
 bool json_int64(const struct json *value, int64_t *number);
+
+/* The number as a double, as near as one comes; false when it is no number. Not for amounts. */
+bool json_double(const struct json *value, double *number);
 
 #endif

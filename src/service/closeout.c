@@ -72,13 +72,13 @@ static void tell(struct closeout *closeout, struct slice sku, const struct sale_
 
 static enum worker_verdict prove(struct closeout *closeout, const struct work_item *item)
 {
-    struct slice sku = slice_make(item->subject, item->subject_len);
+    struct slice sku = item->subject;
     struct sale_closeout asked;
     struct sale_totals totals;
     struct error error;
-    if (!sale_closeout_read(slice_make(item->body, item->body_len), &asked)) {
+    if (!sale_closeout_read(item->body, &asked)) {
         log_error("closeout", "what is to be proven of sale %.*s cannot be read: '%.*s'", SLICE_ARGS(sku),
-            (int)item->body_len, item->body);
+            SLICE_ARGS(item->body));
         return WORKER_FINISHED;
     }
     if (look(closeout, &asked, &totals, &error) != ERR_NONE) {
@@ -114,7 +114,7 @@ static void *closeout_main(void *argument)
     struct closeout *closeout = argument;
     struct worker_job *job;
     while ((job = take_first(closeout)) != NULL)
-        worker_done(job, prove(closeout, &job->item));
+        worker_done(job, (struct worker_report){.verdict = prove(closeout, &job->item)});
     return NULL;
 }
 
@@ -139,7 +139,7 @@ static void stop(void *context)
     pthread_mutex_unlock(&closeout->lock);
     pthread_cond_signal(&closeout->changed);
     for (size_t i = 0; i < count; i++) /* nobody adds to them any more */
-        worker_done(closeout->waiting[i], WORKER_NOT_BEGUN);
+        worker_done(closeout->waiting[i], (struct worker_report){.verdict = WORKER_NOT_BEGUN});
 }
 
 struct worker_handler closeout_handler(struct closeout *closeout)

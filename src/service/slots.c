@@ -90,6 +90,11 @@ static bool may_grow(const struct slots *slots, int64_t now_ns)
     return !slots->must_prove && !is_silent && !is_slow(slots, slots->expected_ns);
 }
 
+double slots_pace(const struct slots *slots, int64_t now_ns)
+{
+    return may_grow(slots, now_ns) ? slots->grow_per_s : 0;
+}
+
 static void grow(struct slots *slots, int64_t elapsed_ns)
 {
     double counted_ns = fmin((double)elapsed_ns, (double)LOOK_MS_MAX * NS_PER_MS);

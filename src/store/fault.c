@@ -169,6 +169,7 @@ static void take_over(struct fault_store *store)
 {
     store->base.confirmed_ns = store->inner->confirmed_ns;
     atomic_store(&store->base.clock_ahead_ms, atomic_load(&store->inner->clock_ahead_ms));
+    memcpy(store->base.secret, store->inner->secret, STORE_SECRET_BYTES);
 }
 
 static enum err fault_load(struct store *base, struct world *world, const struct command *const *commands,
@@ -276,6 +277,17 @@ static enum err fault_reader_sale_totals(
     return fail_after(fault, store_read_sale_totals(reader->inner, totals, error), error);
 }
 
+static enum err fault_reader_ask(
+    struct store_reader *base, struct question *question, struct error *error)
+{
+    struct fault_reader *reader = (struct fault_reader *)base;
+    enum fault fault = next_fault((struct fault_store *)base->store, OPERATION_READ);
+    enum err err;
+    if (fails_before(fault, &err, error))
+        return err;
+    return fail_after(fault, store_ask(reader->inner, question, error), error);
+}
+
 static void fault_reader_close(struct store_reader *base)
 {
     struct fault_reader *reader = (struct fault_reader *)base;
@@ -301,6 +313,7 @@ static const struct store_operations operations = {
     .reader_open = fault_reader_open,
     .reader_purchases = fault_reader_purchases,
     .reader_sale_totals = fault_reader_sale_totals,
+    .reader_ask = fault_reader_ask,
     .reader_close = fault_reader_close,
     .close = fault_close,
 };

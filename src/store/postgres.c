@@ -17,8 +17,8 @@
  * the row.
  *
  * Its other parts: postgres_link.c (pipelines), postgres_array.c (binary values), postgres_listener.c (what
- * other nodes change), postgres_reader.c (plain reads), postgres_schema.c (tables), postgres_error.c
- * (failures).
+ * other nodes change), postgres_reader.c and postgres_questions.c (plain reads), postgres_schema.c (tables),
+ * postgres_error.c (failures).
  */
 #include "store/postgres.h"
 
@@ -35,8 +35,10 @@ static void close_store(struct store *base)
     if (store->listener != NULL)
         postgres_listener_destroy(store->listener);
     link_close(&store->link);
-    for (int i = 0; i < COLUMNS_MAX; i++)
+    for (int i = 0; i < LOAD_COLUMNS_MAX; i++)
         column_fini(&store->columns[i]);
+    for (int i = 0; i < SHEET_COUNT * SHEET_COLUMNS_MAX; i++)
+        column_fini(&store->sheets[i / SHEET_COLUMNS_MAX][i % SHEET_COLUMNS_MAX]);
     free(store->entries);
     free(store->url);
     free(store);
@@ -53,9 +55,37 @@ static const struct store_operations operations = {
     .reader_open = postgres_reader_open,
     .reader_purchases = postgres_reader_purchases,
     .reader_sale_totals = postgres_reader_sale_totals,
+    .reader_ask = postgres_reader_ask,
     .reader_close = postgres_reader_close,
     .close = close_store,
 };
+
+/* All nodes have the same one. */
+static enum err read_secret(struct postgres_store *store, struct error *error)
+{
+    char name[POSTGRES_NAME_LEN_MAX];
+    PGresult *result = NULL;
+    link_begin(&store->link, POSTGRES_READ_MS);
+    enum err err = link_send(&store->link, STATEMENT_READ_SECRET, error);
+    if (err == ERR_NONE)
+        err = link_sync(&store->link, error);
+    if (err == ERR_NONE)
+        err = link_result(&store->link, STATEMENT_READ_SECRET, &result, error);
+    bool is_there =
+        err == ERR_NONE && PQntuples(result) == 1 && PQgetlength(result, 0, 0) == STORE_SECRET_BYTES;
+    if (is_there)
+        memcpy(store->base.secret, PQgetvalue(result, 0, 0), STORE_SECRET_BYTES);
+    PQclear(result);
+    if (err == ERR_NONE)
+        err = link_end(&store->link, error);
+    if (err != ERR_NONE || is_there)
+        return err;
+    postgres_name(store->url, name);
+    return error_set(error, ERR_CORRUPT,
+        "secrets of %s must hold one row 'tokens' with %d bytes, and does not; restore it from a backup, or "
+        "put %d random bytes there, after which everybody has to log in again",
+        name, STORE_SECRET_BYTES, STORE_SECRET_BYTES);
+}
 
 enum err postgres_store_open(const char *url, struct store **store_out, struct error *error)
 {
@@ -74,6 +104,8 @@ enum err postgres_store_open(const char *url, struct store **store_out, struct e
     enum err err = store->url == NULL || store->listener == NULL
                        ? error_set(error, ERR_MEMORY, "no memory for a store")
                        : link_open(&store->link, error);
+    if (err == ERR_NONE)
+        err = read_secret(store, error);
     if (err != ERR_NONE) {
         close_store(&store->base);
         return err;

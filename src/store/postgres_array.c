@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The format (array_recv in PostgreSQL's source): number of dimensions, has-null flag, element type, then for
- * the one dimension its length and lower bound, then each element as length and bytes. All numbers are 32
- * bits, big end first. A timestamptz is microseconds since 2000-01-01 UTC in 64 bits.
+ * the one dimension its length and lower bound, then each element as length and bytes; a NULL has the length
+ * -1. All numbers are 32 bits, big end first. A timestamptz is microseconds since 2000-01-01 UTC in 64 bits.
  */
 #include "store/postgres_array.h"
 
@@ -54,6 +54,7 @@ void column_start(struct column *column, enum postgres_type type)
     column->len = 0;
     column->count = 0;
     column->type = type;
+    column->has_nulls = false;
     column->has_overflowed = false;
     if (make_room(column, HEAD_BYTES))
         column->len = HEAD_BYTES; /* filled in at the end */
@@ -95,6 +96,15 @@ void column_put_ms(struct column *column, int64_t time_ms)
     put_eight(column, postgres_ms(memory, time_ms));
 }
 
+void column_put_null(struct column *column)
+{
+    if (!make_room(column, sizeof(uint32_t)))
+        return;
+    put_u32(column, UINT32_MAX);
+    column->has_nulls = true;
+    column->count++;
+}
+
 bool column_is_empty(const struct column *column)
 {
     return column->count == 0 && !column->has_overflowed;
@@ -107,7 +117,7 @@ bool column_finish(struct column *column, struct slice *array)
     size_t len = column->len;
     column->len = 0;
     put_u32(column, 1); /* dimensions */
-    put_u32(column, 0); /* no nulls */
+    put_u32(column, column->has_nulls ? 1 : 0);
     put_u32(column, (uint32_t)column->type);
     put_u32(column, (uint32_t)column->count);
     put_u32(column, 1); /* lower bound */

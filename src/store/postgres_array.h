@@ -27,6 +27,7 @@ struct column {
     size_t size;
     size_t count;
     enum postgres_type type;
+    bool has_nulls;
     bool has_overflowed; /* memory ran out: what was appended since is lost; look once, before use */
 };
 
@@ -38,6 +39,7 @@ void column_start(struct column *column, enum postgres_type type);
 void column_put_text(struct column *column, struct slice text); /* TEXT and BYTEA */
 void column_put_i64(struct column *column, int64_t value);      /* INT8 */
 void column_put_ms(struct column *column, int64_t time_ms);     /* TIMESTAMPTZ, from ms since 1970 UTC */
+void column_put_null(struct column *column);
 
 /* Has nothing been put? What memory did not suffice for counts as put: column_finish tells. */
 bool column_is_empty(const struct column *column);

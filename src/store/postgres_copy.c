@@ -30,7 +30,7 @@ enum {
 
 #define YEAR_2000_MS INT64_C(946684800000)
 
-enum field_kind { FIELD_BIG, FIELD_INT, FIELD_TIME, FIELD_TEXT, FIELD_BYTES };
+enum field_kind { FIELD_BIG, FIELD_INT, FIELD_BOOL, FIELD_TIME, FIELD_TEXT, FIELD_BYTES };
 
 struct field {
     const char *name;
@@ -39,7 +39,7 @@ struct field {
 
 struct table {
     const char *name;
-    struct field fields[FIELDS_MAX]; /* name NULL past the end */
+    struct field fields[FIELDS_MAX]; /* the key first; name NULL past the end */
 };
 
 /* In the order in which foreign keys want them. */
@@ -56,6 +56,27 @@ static const struct table tables[COPY_TABLE_COUNT] = {
             {"result", FIELD_INT}, {"number", FIELD_BIG}, {"time", FIELD_BIG}, {"created_at", FIELD_TIME}}},
     {"work", {{"id", FIELD_BIG}, {"kind", FIELD_TEXT}, {"subject", FIELD_TEXT}, {"body", FIELD_TEXT},
                  {"due_at", FIELD_TIME}, {"token", FIELD_BIG}, {"created_at", FIELD_TIME}}},
+    {"orders", {{"id", FIELD_BIG}, {"order_id", FIELD_TEXT}, {"customer_id", FIELD_BIG},
+                   {"customer_email", FIELD_TEXT}, {"items", FIELD_TEXT}, {"amount_minor", FIELD_BIG},
+                   {"priority", FIELD_BIG}, {"is_sync", FIELD_BOOL}, {"deadline", FIELD_TIME},
+                   {"fingerprint", FIELD_BYTES}, {"status", FIELD_TEXT}, {"attempts", FIELD_BIG},
+                   {"created_at", FIELD_TIME}, {"updated_at", FIELD_TIME}, {"paid_at", FIELD_TIME}}},
+    {"payments", {{"id", FIELD_BIG}, {"amount_minor", FIELD_BIG}, {"outcome", FIELD_TEXT},
+                     {"attempts", FIELD_BIG}, {"created_at", FIELD_TIME}}},
+    {"notifications", {{"id", FIELD_BIG}, {"order_id", FIELD_BIG}, {"channel", FIELD_TEXT},
+                          {"event", FIELD_TEXT}, {"created_at", FIELD_TIME}, {"delivered_at", FIELD_TIME}}},
+    {"accounts", {{"id", FIELD_BIG}, {"username", FIELD_TEXT}, {"username_key", FIELD_TEXT},
+                     {"email", FIELD_TEXT}, {"email_key", FIELD_TEXT}, {"full_name", FIELD_TEXT},
+                     {"password_hash", FIELD_TEXT}, {"created_at", FIELD_TIME}}},
+    {"intake_orders",
+        {{"id", FIELD_BIG}, {"account_id", FIELD_BIG}, {"symbol", FIELD_TEXT}, {"side", FIELD_TEXT},
+            {"order_type", FIELD_TEXT}, {"quantity", FIELD_BIG}, {"price", FIELD_BIG},
+            {"stop_price", FIELD_BIG}, {"trailing_stop_pct", FIELD_BIG}, {"iceberg_qty", FIELD_BIG},
+            {"time_in_force", FIELD_TEXT}, {"created_at", FIELD_TIME}, {"cancelled_at", FIELD_TIME}}},
+    {"intake_deliveries", {{"last_id", FIELD_BIG}, {"first_id", FIELD_BIG}, {"executed_at", FIELD_TIME}}},
+    {"intake_state",
+        {{"id", FIELD_BIG}, {"next_id", FIELD_BIG}, {"sent_id", FIELD_BIG}, {"executed_id", FIELD_BIG}}},
+    {"secrets", {{"name", FIELD_TEXT}, {"value", FIELD_BYTES}}},
 };
 
 struct postgres_copy {
@@ -73,14 +94,34 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE
 
 static const char take_tables_sql[] =
     "SET LOCAL lock_timeout = '10s';"
-    "LOCK TABLE products, purchase_log, idempotency_keys, sequences, work IN EXCLUSIVE MODE";
+    "LOCK TABLE products, purchase_log, idempotency_keys, sequences, work, orders, payments, notifications,"
+    " accounts, intake_orders, intake_deliveries, intake_state, secrets IN EXCLUSIVE MODE";
 
 /* Nodes have taken blocks of ids already, even when they have sold nothing. */
 static const char nodes_sql[] = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                                 " AND application_name LIKE 'doorbuster node%' AND pid <> pg_backend_pid()";
 
 static const char rows_sql[] = "SELECT (SELECT count(*) FROM products) + (SELECT count(*) FROM purchase_log)"
-                               " + (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM work)";
+                               " + (SELECT count(*) FROM idempotency_keys)"
+                               " + (SELECT count(*) FROM work WHERE kind <> 'intake-delivery')"
+                               " + (SELECT count(*) FROM orders) + (SELECT count(*) FROM payments)"
+                               " + (SELECT count(*) FROM notifications) + (SELECT count(*) FROM accounts)"
+                               " + (SELECT count(*) FROM intake_orders)"
+                               " + (SELECT count(*) FROM intake_deliveries)";
+
+/* The one piece of work that every store has: its id may be another's in the file. */
+static const char clear_work_sql[] = "DELETE FROM work WHERE kind = 'intake-delivery'";
+
+/* A file from before there was any has none. */
+static const char restore_work_sql[] =
+    "WITH made AS (INSERT INTO work (id, kind, subject, body, due_at, token, created_at)"
+    " SELECT next_value, 'intake-delivery', '', '', to_timestamp(0), 0, to_timestamp(0) FROM sequences"
+    " WHERE name = 'work' AND NOT EXISTS (SELECT FROM work WHERE kind = 'intake-delivery') RETURNING id)"
+    " UPDATE sequences SET next_value = made.id + 1 FROM made WHERE name = 'work'";
+
+/* The embedded store goes by the rows. */
+static const char next_intake_sql[] =
+    "UPDATE intake_state SET next_id = greatest(next_id, (SELECT max(id) + 1 FROM intake_orders))";
 
 static enum err ask_number(
     PGconn *conn, const char *sql, const char *doing, int64_t *number, struct error *error)
@@ -130,7 +171,9 @@ static enum err open_database(struct postgres_copy *copy, const char *url, struc
         err = postgres_schema_bring_up(copy->conn, &copy->version_before, error);
     if (err == ERR_NONE)
         err = postgres_run(copy->conn, take_tables_sql, "lock the tables of", error);
-    return err == ERR_NONE ? check_empty(copy->conn, error) : err;
+    if (err == ERR_NONE)
+        err = check_empty(copy->conn, error);
+    return err == ERR_NONE ? postgres_run(copy->conn, clear_work_sql, "empty the tables of", error) : err;
 }
 
 enum err postgres_copy_open(
@@ -210,6 +253,10 @@ static bool put_field(
     case FIELD_BIG:
         put_i64(row, number);
         return type == SQLITE_INTEGER;
+    case FIELD_BOOL:
+        put_u32(row, 1);
+        strbuf_put_char(row, (char)number);
+        return type == SQLITE_INTEGER && (number == 0 || number == 1);
     case FIELD_TIME:
         if (type != SQLITE_INTEGER || number > INT64_MAX / 2000 || number < INT64_MIN / 2000)
             return false;
@@ -324,7 +371,7 @@ static enum err prepare_rows(struct transfer *transfer, sqlite3_stmt **stmt)
     strbuf_init(&sql, text, sizeof text);
     strbuf_lit(&sql, "SELECT ");
     put_names(&sql, transfer->table, false);
-    strbuf_printf(&sql, " FROM %s ORDER BY id", transfer->table->name);
+    strbuf_printf(&sql, " FROM %s ORDER BY %s", transfer->table->name, transfer->table->fields[0].name);
     strbuf_put_char(&sql, '\0');
     ENSURE(!sql.has_overflowed);
     return sqlite_source_prepare(&transfer->copy->source, text, stmt, transfer->error);
@@ -347,10 +394,27 @@ static enum err begin_copy(struct transfer *transfer)
     return err;
 }
 
+/* A new database has a row in it already, which gives way to the file's. */
+static bool is_seeded(const struct table *table)
+{
+    return strcmp(table->name, "intake_state") == 0 || strcmp(table->name, "secrets") == 0;
+}
+
+static enum err clear_seed(const struct transfer *transfer)
+{
+    char sql[128];
+    if (!is_seeded(transfer->table))
+        return ERR_NONE;
+    (void)snprintf(sql, sizeof sql, "DELETE FROM %s", transfer->table->name);
+    return postgres_run(transfer->copy->conn, sql, "empty the tables of", transfer->error);
+}
+
 static enum err send_table(struct transfer *transfer)
 {
     sqlite3_stmt *stmt = NULL;
-    enum err err = prepare_rows(transfer, &stmt);
+    enum err err = clear_seed(transfer);
+    if (err == ERR_NONE)
+        err = prepare_rows(transfer, &stmt);
     if (err == ERR_NONE) {
         err = begin_copy(transfer);
         if (err == ERR_NONE)
@@ -442,16 +506,23 @@ static enum err set_next_id(
     return postgres_run(copy->conn, sql, "set the sequences of", error);
 }
 
-static enum err set_next_ids(struct postgres_copy *copy, bool has_work, struct error *error)
+static enum err set_next_ids(struct postgres_copy *copy, struct error *error)
 {
-    enum err err = set_next_id(copy, "products", "products", error);
+    /* Orders and notifications have the ids of their work, which may be done and gone. */
+    static const struct {
+        const char *sequence;
+        const char *table;
+    } counted[] = {{"products", "products"}, {"purchases", "purchase_log"},
+        {"idempotency_keys", "idempotency_keys"}, {"work", "work"}, {"work", "orders"},
+        {"work", "notifications"}, {"accounts", "accounts"}};
+    enum err err = ERR_NONE;
+    for (size_t i = 0; i < sizeof counted / sizeof counted[0] && err == ERR_NONE; i++) {
+        if (sqlite_source_has_table(&copy->source, counted[i].table))
+            err = set_next_id(copy, counted[i].sequence, counted[i].table, error);
+    }
     if (err == ERR_NONE)
-        err = set_next_id(copy, "purchases", "purchase_log", error);
-    if (err == ERR_NONE)
-        err = set_next_id(copy, "idempotency_keys", "idempotency_keys", error);
-    if (err == ERR_NONE && has_work)
-        err = set_next_id(copy, "work", "work", error);
-    return err;
+        err = postgres_run(copy->conn, restore_work_sql, "set the sequences of", error);
+    return err == ERR_NONE ? postgres_run(copy->conn, next_intake_sql, "set the sequences of", error) : err;
 }
 
 /* --- the whole --- */
@@ -464,10 +535,11 @@ static enum err copy_table(
     struct transfer transfer = {.copy = copy, .table = table, .copied = copied, .error = error};
     strbuf_init_heap(&transfer.chunk, ROW_BYTES_MAX);
     strbuf_init_heap(&transfer.row, ROW_BYTES_MAX);
+    bool keeps_seed = copied->is_absent && is_seeded(table);
     enum err err = copied->is_absent ? ERR_NONE : send_table(&transfer);
-    if (err == ERR_NONE)
+    if (err == ERR_NONE && !keeps_seed)
         err = read_back(&transfer);
-    if (err == ERR_NONE)
+    if (err == ERR_NONE && !keeps_seed)
         err = compare(&transfer);
     strbuf_fini(&transfer.chunk);
     strbuf_fini(&transfer.row);
@@ -482,7 +554,7 @@ enum err postgres_copy_rows(struct postgres_copy *copy, struct copied *copied, s
         if (err != ERR_NONE)
             return err;
     }
-    return set_next_ids(copy, sqlite_source_has_table(&copy->source, "work"), error);
+    return set_next_ids(copy, error);
 }
 
 enum err postgres_copy_commit(struct postgres_copy *copy, struct error *error)
@@ -495,6 +567,7 @@ enum err postgres_copy_commit(struct postgres_copy *copy, struct error *error)
             "whether they are there",
             copy->source.path);
     if (err == ERR_NONE) /* the planner knows nothing of the new rows; a failure is no harm */
-        PQclear(PQexec(copy->conn, "ANALYZE products, purchase_log, idempotency_keys"));
+        PQclear(PQexec(copy->conn, "ANALYZE products, purchase_log, idempotency_keys, work, orders, payments,"
+                                   " notifications, accounts, intake_orders, intake_deliveries"));
     return err;
 }

@@ -12,6 +12,7 @@
 
 enum {
     NS_PER_MS = 1000000,
+    PLANS_AGE_MS_MAX = 2000,
     CLOCK_DOUBT_MS = 2 /* times are cut to whole milliseconds on both sides */
 };
 
@@ -23,8 +24,8 @@ enum {
  * holds it longer is in trouble, and the crowd is better refused than kept waiting.
  * - A node that hangs, or whose network does, loses its locks.
  * - The server notices a peer that is gone within seconds.
- * - Every statement looks rows up by an index; a plan made while a table was empty must not scan it for ever
- * after.
+ * - Every statement looks rows up one by one by an index. What is switched off counts as very dear, which
+ * must not bring in the compiler of plans.
  */
 static const char session_sql[] =
     "SELECT set_config('synchronous_commit',"
@@ -39,6 +40,10 @@ static const char session_sql[] =
     " set_config('tcp_user_timeout', '5000', false),"
     " set_config('plan_cache_mode', 'force_generic_plan', false),"
     " set_config('enable_seqscan', 'off', false),"
+    " set_config('enable_hashjoin', 'off', false),"
+    " set_config('enable_mergejoin', 'off', false),"
+    " set_config('enable_bitmapscan', 'off', false),"
+    " set_config('jit', 'off', false),"
     " set_config('timezone', 'UTC', false),"
     " set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('application_name', $1, false)";
@@ -143,9 +148,25 @@ static enum err skip_to_sync(struct link *link, struct error *error)
 
 /* --- a pipeline --- */
 
+/* A plan that was made while a table was all but empty may take any index, and scan all of it when it has
+ * grown. This goes before whatever is sent next and is not waited for; its failure shows in what is sent
+ * next. */
+static void forget_old_plans(struct link *link, int64_t now_ns)
+{
+    if (now_ns - link->plans_made_ns < (int64_t)PLANS_AGE_MS_MAX * NS_PER_MS)
+        return;
+    link->plans_made_ns = now_ns;
+    if (PQsendQueryParams(link->conn, "DISCARD PLANS", 0, NULL, NULL, NULL, NULL, 1) == 1 &&
+        PQpipelineSync(link->conn) == 1)
+        link->ignored_syncs++;
+}
+
 void link_begin(struct link *link, int64_t time_limit_ms)
 {
-    link->deadline_ns = clock_mono_ns() + time_limit_ms * NS_PER_MS;
+    int64_t now_ns = clock_mono_ns();
+    link->deadline_ns = now_ns + time_limit_ms * NS_PER_MS;
+    if (link->conn != NULL)
+        forget_old_plans(link, now_ns);
 }
 
 void link_param(struct link *link, struct slice value)
@@ -215,6 +236,29 @@ void link_send_and_forget(struct link *link, size_t statement)
     link->ignored_syncs++;
     if (PQflush(link->conn) < 0)
         link_close(link);
+}
+
+/* --- the values of a result --- */
+
+struct slice result_text(const PGresult *result, int row, int column)
+{
+    return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+int64_t result_i64(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column) == 1)
+        return 0;
+    ENSURE(PQgetlength(result, row, column) == 8);
+    return postgres_get_i64(PQgetvalue(result, row, column));
+}
+
+int64_t result_ms(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column) == 1)
+        return 0;
+    ENSURE(PQgetlength(result, row, column) == 8);
+    return postgres_get_ms(PQgetvalue(result, row, column));
 }
 
 /* --- opening --- */
@@ -299,6 +343,7 @@ enum err link_open(struct link *link, struct error *error)
         err = run_with_name(link, succeed_sql, "end older connections to", error);
     if (err == ERR_NONE && (PQsetnonblocking(link->conn, 1) != 0 || PQenterPipelineMode(link->conn) != 1))
         err = lost(link, error);
+    link->plans_made_ns = clock_mono_ns();
     link_begin(link, POSTGRES_CONNECT_MS);
     if (err == ERR_NONE)
         err = prepare_all(link, error);

@@ -31,6 +31,7 @@ struct link {
     int64_t deadline_ns;    /* of the pipeline under way */
     int64_t clock_ahead_ms; /* of the database, against clock_steady_ms, when it was opened */
     uint64_t opened_count;  /* connections made so far */
+    int64_t plans_made_ns;  /* when plans were last thrown away */
     size_t ignored_syncs;   /* pipelines whose results nobody wants */
     size_t params_count;
     const char *values[LINK_PARAMS_MAX];
@@ -83,5 +84,14 @@ MUST_CHECK enum err link_end(struct link *link, struct error *error);
 
 /* Sends the statement alone and does not wait: its result is skipped when something else is asked. */
 void link_send_and_forget(struct link *link, size_t statement);
+
+/* --- the values of a result, in binary format; the column must be of that type --- */
+
+/* Borrowed from the result; empty for NULL. */
+struct slice result_text(const PGresult *result, int row, int column);
+
+/* 0 for NULL. */
+int64_t result_i64(const PGresult *result, int row, int column);
+int64_t result_ms(const PGresult *result, int row, int column);
 
 #endif

@@ -49,6 +49,7 @@ MUST_CHECK enum err postgres_ask(PGconn *conn, const char *sql, const char *valu
 
 /* schema/postgres_001.sql and so on. */
 extern const char postgres_001_sql[];
+extern const char postgres_002_sql[];
 
 /*
  * Are the tables there, and of this version? ERR_OLDER: no, or older ones: the message names doorbuster
@@ -73,6 +74,7 @@ enum {
 };
 
 enum postgres_statement {
+    STATEMENT_READ_SECRET,
     /* load */
     STATEMENT_BEGIN,
     STATEMENT_UNSYNCED,
@@ -86,7 +88,12 @@ enum postgres_statement {
     STATEMENT_HAS_PURCHASES,
     STATEMENT_FIND_KEYS,
     STATEMENT_LOCK_WORK,
+    STATEMENT_LOCK_ORDERS,
     STATEMENT_LOCK_DUE_WORK,
+    STATEMENT_LOCK_DUE_PAYMENTS,
+    STATEMENT_FIND_ORDERS,
+    STATEMENT_FIND_ACCOUNTS,
+    STATEMENT_LOCK_INTAKE,
     STATEMENT_REFRESH_PRODUCTS,
     STATEMENT_REFRESH_ALL,
     /* commit */
@@ -102,6 +109,16 @@ enum postgres_statement {
     STATEMENT_ADD_WORK,
     STATEMENT_SET_WORK,
     STATEMENT_REMOVE_WORK,
+    STATEMENT_ADD_ORDERS,
+    STATEMENT_SET_ORDERS,
+    STATEMENT_ADD_PAYMENTS,
+    STATEMENT_ADD_NOTIFICATIONS,
+    STATEMENT_END_NOTIFICATIONS,
+    STATEMENT_ADD_ACCOUNTS,
+    STATEMENT_ADD_INTAKE,
+    STATEMENT_CANCEL_INTAKE,
+    STATEMENT_ADD_DELIVERIES,
+    STATEMENT_SET_INTAKE,
     STATEMENT_NOTIFY,
     STATEMENT_COUNT
 };
@@ -125,17 +142,40 @@ struct stale {
 
 struct postgres_listener;
 
-enum { COLUMNS_MAX = 25 };
+/* Rows of a batch that gather in columns until one statement takes them all; written in this order. */
+enum sheet_name {
+    SHEET_PURCHASES,
+    SHEET_KEYS,
+    SHEET_OLD_KEYS,
+    SHEET_ORDERS,
+    SHEET_SET_ORDERS,
+    SHEET_PAYMENTS,
+    SHEET_NOTIFICATIONS,
+    SHEET_OLD_NOTIFICATIONS,
+    SHEET_WORK,
+    SHEET_SET_WORK,
+    SHEET_OLD_WORK,
+    SHEET_ACCOUNTS,
+    SHEET_INTAKE,
+    SHEET_OLD_INTAKE,
+    SHEET_DELIVERIES,
+    SHEET_SET_PRODUCTS,
+    SHEET_NOTIFY,
+    SHEET_COUNT
+};
+
+enum { LOAD_COLUMNS_MAX = 2, SHEET_COLUMNS_MAX = 15 };
 
 struct postgres_store {
     struct store base;
     char *url;
-    char application_name[48];          /* "doorbuster node <random>" */
-    struct link link;                   /* engine thread */
-    uint64_t ids_link;                  /* link.opened_count when ids were last reserved */
-    atomic_int writer_pid;              /* of the link's server process: its notifications are our own */
-    bool is_in_transaction;             /* a load has begun one */
-    struct column columns[COLUMNS_MAX]; /* of statements being made */
+    char application_name[48];               /* "doorbuster node <random>" */
+    struct link link;                        /* engine thread */
+    uint64_t ids_link;                       /* link.opened_count when ids were last reserved */
+    atomic_int writer_pid;                   /* of the link's server process: its notifications are our own */
+    bool is_in_transaction;                  /* a load has begun one */
+    struct column columns[LOAD_COLUMNS_MAX]; /* of the statement of a load that is being made */
+    struct column sheets[SHEET_COUNT][SHEET_COLUMNS_MAX];
     struct batch_entry *entries;
     size_t entries_size;
     struct stale stale; /* engine thread: being loaded */
@@ -143,7 +183,7 @@ struct postgres_store {
     atomic_uint readers_opened; /* any thread: each has a name of its own, by which its old connections end */
 };
 
-/* --- postgres_load.c --- */
+/* --- postgres_load*.c --- */
 
 MUST_CHECK enum err postgres_load(struct store *base, struct world *world,
     const struct command *const *commands, size_t count, struct error *error);
@@ -151,12 +191,12 @@ MUST_CHECK enum err postgres_load_due(
     struct store *base, struct world *world, const struct due *due, struct error *error);
 void postgres_abandon(struct store *base);
 
-/* --- postgres_write.c --- */
+/* --- postgres_write*.c --- */
 
 MUST_CHECK enum err postgres_commit(struct store *base, const struct world *world, struct error *error);
 MUST_CHECK enum err postgres_probe(struct store *base, struct error *error);
 
-/* --- postgres_reader.c --- */
+/* --- postgres_reader.c, postgres_questions.c --- */
 
 MUST_CHECK enum err postgres_reader_open(
     struct store *base, struct store_reader **reader, struct error *error);
@@ -164,6 +204,8 @@ MUST_CHECK enum err postgres_reader_purchases(
     struct store_reader *base, struct purchase_lookup *lookups, size_t count, struct error *error);
 MUST_CHECK enum err postgres_reader_sale_totals(
     struct store_reader *base, struct sale_totals *totals, struct error *error);
+MUST_CHECK enum err postgres_reader_ask(
+    struct store_reader *base, struct question *question, struct error *error);
 void postgres_reader_close(struct store_reader *base);
 
 /* --- postgres_listener.c: a thread that listens for what other nodes change --- */

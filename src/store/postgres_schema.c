@@ -19,6 +19,7 @@ struct step {
 
 static const struct step steps[] = {
     {1, postgres_001_sql},
+    {2, postgres_002_sql},
 };
 _Static_assert(sizeof steps / sizeof steps[0] == POSTGRES_SCHEMA_VERSION, "one step a version");
 
@@ -27,10 +28,11 @@ _Static_assert(sizeof steps / sizeof steps[0] == POSTGRES_SCHEMA_VERSION, "one s
 static const char look_sql[] =
     "SELECT to_regclass('doorbuster_schema') IS NOT NULL,"
     " (SELECT count(to_regclass(name)) FROM unnest(ARRAY['products', 'purchase_log', 'purchases',"
-    " 'idempotency_keys', 'sequences', 'work']) AS name),"
+    " 'idempotency_keys', 'sequences', 'work', 'orders', 'payments', 'notifications', 'accounts',"
+    " 'intake_orders', 'intake_deliveries', 'intake_state', 'secrets']) AS name),"
     " current_setting('server_encoding')";
 
-enum { TABLE_COUNT = 6, ENCODING_SIZE = 32 };
+enum { TABLE_COUNT = 14, ENCODING_SIZE = 32 };
 
 struct look {
     bool is_ours;
@@ -103,9 +105,9 @@ static enum err check_look(const PGconn *conn, const struct look *seen, struct e
             PQdb(conn), seen->encoding);
     if (!seen->is_ours && seen->tables > 0)
         return error_set(error, ERR_CORRUPT,
-            "the database %s has %d of the tables products, purchase_log, purchases, idempotency_keys, "
-            "sequences and "
-            "work, but doorbuster has not made them; give doorbuster a database of its own",
+            "the database %s has %d tables with names that doorbuster uses (products, orders, work, ...), "
+            "but "
+            "doorbuster has not made them; give doorbuster a database of its own",
             PQdb(conn), seen->tables);
     if (seen->version > POSTGRES_SCHEMA_VERSION)
         return error_set(error, ERR_NEWER,

@@ -9,12 +9,22 @@
 /* What somebody else has written into the table stays there for the auditor and is not touched. */
 #define WORK_IS_OURS \
     "octet_length(subject) <= 255 AND octet_length(body) <= 4000 AND token < 9000000000000000000"
-#define WORK_COLUMNS "SELECT id, due_at, token, created_at, kind, subject, body FROM work "
+/* Put in a way that no index matches: an order is looked up by its work's id. */
+#define ORDER_IS_OPEN                                                              \
+    "octet_length(orders.order_id) <= 255 AND octet_length(customer_email) <= 254" \
+    " AND status <> ALL ('{completed,failed,cancelled}')"
+#define WORK_COLUMNS "work.id, due_at, token, work.created_at, kind, subject, body"
+#define ORDER_COLUMNS                                                                  \
+    "orders.id, orders.order_id, customer_email, customer_id, amount_minor, priority," \
+    " orders.created_at, deadline, fingerprint, status, attempts, orders.updated_at, paid_at"
+/* Ids in the first array, or of orders with the names in the second. */
+#define IDS_OR_NAMES "($1::bigint[] || ARRAY(SELECT id FROM orders WHERE order_id = ANY ($2::text[])))"
 #define PRODUCT_COLUMNS                                                                               \
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
     " updated_at, sku, product_name, state, end_reason FROM products "
 
 const struct link_statement postgres_statements[STATEMENT_COUNT] = {
+    [STATEMENT_READ_SECRET] = {"SELECT value FROM secrets WHERE name = 'tokens'", "read the secret of"},
     [STATEMENT_BEGIN] = {"BEGIN", "begin a transaction in"},
     [STATEMENT_UNSYNCED] = {"SET LOCAL synchronous_commit = off", "reserve ids in"},
     [STATEMENT_RESERVE_IDS] =
@@ -50,12 +60,31 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
          " LATERAL (SELECT scope, key, fingerprint, result::bigint, number, time, created_at"
          " FROM idempotency_keys WHERE scope = asked.scope AND key = asked.key LIMIT 1) AS found",
             "look up stored answers in"},
-    [STATEMENT_LOCK_WORK] = {WORK_COLUMNS "WHERE " WORK_IS_OURS
-                                          " AND id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE",
+    [STATEMENT_LOCK_WORK] = {"SELECT " WORK_COLUMNS " FROM work WHERE " WORK_IS_OURS
+                             " AND id = ANY " IDS_OR_NAMES " ORDER BY id FOR UPDATE",
         "lock work in"},
-    [STATEMENT_LOCK_DUE_WORK] = {WORK_COLUMNS "WHERE " WORK_IS_OURS " AND kind = $1::text AND due_at <= now()"
-                                              " ORDER BY due_at, id LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
+    [STATEMENT_LOCK_ORDERS] = {"SELECT " ORDER_COLUMNS " FROM orders WHERE id = ANY " IDS_OR_NAMES
+                               " ORDER BY id FOR NO KEY UPDATE",
+        "lock orders in"},
+    [STATEMENT_LOCK_DUE_WORK] = {"SELECT " WORK_COLUMNS " FROM work WHERE " WORK_IS_OURS
+                                 " AND kind = $1::text AND due_at <= now()"
+                                 " ORDER BY due_at, id LIMIT $2::bigint FOR UPDATE SKIP LOCKED",
         "look for work that is due in"},
+    [STATEMENT_LOCK_DUE_PAYMENTS] =
+        {"SELECT " WORK_COLUMNS ", " ORDER_COLUMNS " FROM work JOIN orders ON orders.id = work.id"
+         " WHERE " WORK_IS_OURS " AND " ORDER_IS_OPEN " AND kind = $1::text AND due_at <= now()"
+         " ORDER BY due_at, work.id LIMIT $2::bigint FOR NO KEY UPDATE SKIP LOCKED",
+            "look for payments that are due in"},
+    [STATEMENT_FIND_ORDERS] = {"SELECT " ORDER_COLUMNS " FROM orders WHERE order_id = ANY ($1::text[])",
+        "look up orders in"},
+    [STATEMENT_FIND_ACCOUNTS] = {"SELECT id, username_key, email_key FROM accounts"
+                                 " WHERE username_key = ANY ($1::text[])"
+                                 " UNION ALL SELECT id, username_key, email_key FROM accounts"
+                                 " WHERE email_key = ANY ($2::text[])",
+        "look up accounts in"},
+    [STATEMENT_LOCK_INTAKE] = {"SELECT next_id, sent_id, executed_id FROM intake_state WHERE id = 1"
+                               " FOR NO KEY UPDATE",
+        "lock the state of trading orders in"},
     [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},
     [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS, "read the products of"},
     [STATEMENT_PROBE] = {"UPDATE sequences SET next_value = next_value WHERE name = 'products'", "write to"},
@@ -106,6 +135,58 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
          " WHERE work.id = new.id",
             "write work to"},
     [STATEMENT_REMOVE_WORK] = {"DELETE FROM work WHERE id = ANY ($1::bigint[])", "remove work from"},
+    [STATEMENT_ADD_ORDERS] = /* in one order on all nodes: two that take the same ones wait only one for the
+                                other */
+    {"INSERT INTO orders (id, order_id, customer_id, customer_email, items, amount_minor, priority, is_sync,"
+     " deadline, fingerprint, status, attempts, created_at, updated_at, paid_at)"
+     " SELECT id, order_id, customer_id, customer_email, items, amount_minor, priority, is_sync <> 0,"
+     " deadline, fingerprint, status, attempts, created_at, updated_at, paid_at"
+     " FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[],"
+     " $7::bigint[], $8::bigint[], $9::timestamptz[], $10::bytea[], $11::text[], $12::bigint[],"
+     " $13::timestamptz[], $14::timestamptz[], $15::timestamptz[])"
+     " AS new (id, order_id, customer_id, customer_email, items, amount_minor, priority, is_sync, deadline,"
+     " fingerprint, status, attempts, created_at, updated_at, paid_at) ORDER BY order_id COLLATE \"C\"",
+        "write orders to"},
+    [STATEMENT_SET_ORDERS] =
+        {"UPDATE orders SET status = new.status, attempts = new.attempts, updated_at = new.updated_at,"
+         " paid_at = new.paid_at FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::timestamptz[],"
+         " $5::timestamptz[]) AS new (id, status, attempts, updated_at, paid_at) WHERE orders.id = new.id",
+            "write orders to"},
+    [STATEMENT_ADD_PAYMENTS] =
+        {"INSERT INTO payments (id, amount_minor, outcome, attempts, created_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[])",
+            "write payments to"},
+    [STATEMENT_ADD_NOTIFICATIONS] =
+        {"INSERT INTO notifications (id, order_id, channel, event, created_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[])",
+            "write notifications to"},
+    [STATEMENT_END_NOTIFICATIONS] = {"UPDATE notifications SET delivered_at = old.delivered_at"
+                                     " FROM unnest($1::bigint[], $2::timestamptz[]) AS old (id, delivered_at)"
+                                     " WHERE notifications.id = old.id",
+        "write notifications to"},
+    [STATEMENT_ADD_ACCOUNTS] =
+        {"INSERT INTO accounts (id, username, username_key, email, email_key, full_name, password_hash,"
+         " created_at) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],"
+         " $6::text[], $7::text[], $8::timestamptz[])",
+            "write accounts to"},
+    [STATEMENT_ADD_INTAKE] =
+        {"INSERT INTO intake_orders (id, account_id, symbol, side, order_type, quantity, price, stop_price,"
+         " trailing_stop_pct, iceberg_qty, time_in_force, created_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],"
+         " $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::timestamptz[])",
+            "write trading orders to"},
+    [STATEMENT_CANCEL_INTAKE] = {"UPDATE intake_orders SET cancelled_at = old.cancelled_at"
+                                 " FROM unnest($1::bigint[], $2::timestamptz[]) AS old (id, cancelled_at)"
+                                 " WHERE intake_orders.id = old.id AND intake_orders.cancelled_at IS NULL",
+        "write trading orders to"},
+    [STATEMENT_ADD_DELIVERIES] =
+        {"INSERT INTO intake_deliveries (first_id, last_id, executed_at) SELECT * FROM"
+         " unnest($1::bigint[], $2::bigint[], $3::timestamptz[])",
+            "write deliveries to"},
+    [STATEMENT_SET_INTAKE] =
+        {"UPDATE intake_state SET next_id = $1::bigint, sent_id = $2::bigint, executed_id = $3::bigint"
+         " WHERE id = 1",
+            "write the state of trading orders to"},
     [STATEMENT_NOTIFY] = {"SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku",
         "tell other nodes through"},
 };

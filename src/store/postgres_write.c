@@ -8,131 +8,75 @@
  * fails before COMMIT makes the server skip COMMIT, so an error that it tells means that nothing was changed;
  * only a connection that breaks after COMMIT was sent leaves the outcome unknown.
  */
-#include "store/postgres_priv.h"
+#include "store/postgres_write.h"
 
 #include "base/ensure.h"
-#include "core/world_work.h"
 
-/* Which columns are whose. */
-enum {
-    PURCHASES = 0, /* id, product, user, nth, time */
-    KEYS = 5,      /* scope, key, fingerprint, result, number, time, created */
-    OLD_KEYS = 12, /* scope, key */
-    NEW_WORK = 14, /* id, kind, subject, body, due, token, created */
-    SET_WORK = 21, /* id, due, token */
-    OLD_WORK = 24, /* id */
+/* A sheet's statement and the types of its columns. */
+struct sheet {
+    enum postgres_statement statement;
+    int count;
+    enum postgres_type types[SHEET_COLUMNS_MAX];
 };
 
-struct writer {
-    struct postgres_store *store;
-    const struct world *world;
-    bool is_commit_sent;
-    bool is_commit_refused; /* the server's answer to COMMIT itself is an error */
-    size_t sent_count;      /* statements whose results are to come */
-    struct error *error;
+#define BYTES POSTGRES_BYTEA
+#define INT POSTGRES_INT8
+#define TEXT POSTGRES_TEXT
+#define TIME POSTGRES_TIMESTAMPTZ
+
+static const struct sheet sheets[SHEET_COUNT] = {
+    [SHEET_PURCHASES] = {STATEMENT_ADD_PURCHASES, 5, {INT, INT, TEXT, INT, TIME}},
+    [SHEET_KEYS] = {STATEMENT_ADD_KEYS, 7, {TEXT, TEXT, BYTES, INT, INT, INT, TIME}},
+    [SHEET_OLD_KEYS] = {STATEMENT_REMOVE_KEYS, 2, {TEXT, TEXT}},
+    [SHEET_ORDERS] = {STATEMENT_ADD_ORDERS, 15,
+        {INT, TEXT, INT, TEXT, TEXT, INT, INT, INT, TIME, BYTES, TEXT, INT, TIME, TIME, TIME}},
+    [SHEET_SET_ORDERS] = {STATEMENT_SET_ORDERS, 5, {INT, TEXT, INT, TIME, TIME}},
+    [SHEET_PAYMENTS] = {STATEMENT_ADD_PAYMENTS, 5, {INT, INT, TEXT, INT, TIME}},
+    [SHEET_NOTIFICATIONS] = {STATEMENT_ADD_NOTIFICATIONS, 5, {INT, INT, TEXT, TEXT, TIME}},
+    [SHEET_OLD_NOTIFICATIONS] = {STATEMENT_END_NOTIFICATIONS, 2, {INT, TIME}},
+    [SHEET_WORK] = {STATEMENT_ADD_WORK, 7, {INT, TEXT, TEXT, TEXT, TIME, INT, TIME}},
+    [SHEET_SET_WORK] = {STATEMENT_SET_WORK, 3, {INT, TIME, INT}},
+    [SHEET_OLD_WORK] = {STATEMENT_REMOVE_WORK, 1, {INT}},
+    [SHEET_ACCOUNTS] = {STATEMENT_ADD_ACCOUNTS, 8, {INT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TIME}},
+    [SHEET_INTAKE] = {STATEMENT_ADD_INTAKE, 12,
+        {INT, INT, TEXT, TEXT, TEXT, INT, INT, INT, INT, INT, TEXT, TIME}},
+    [SHEET_OLD_INTAKE] = {STATEMENT_CANCEL_INTAKE, 2, {INT, TIME}},
+    [SHEET_DELIVERIES] = {STATEMENT_ADD_DELIVERIES, 3, {INT, INT, TIME}},
+    [SHEET_SET_PRODUCTS] = {STATEMENT_SET_PRODUCTS, 11,
+        {INT, INT, INT, INT, INT, TIME, TIME, TIME, TEXT, TEXT, TEXT}},
+    [SHEET_NOTIFY] = {STATEMENT_NOTIFY, 1, {TEXT}},
 };
 
-static struct column *column(struct writer *writer, int at)
+struct column *writer_row(struct writer *writer, enum sheet_name name)
 {
-    return &writer->store->columns[at];
+    struct column *columns = writer->store->sheets[name];
+    if (writer->is_started[name])
+        return columns;
+    writer->is_started[name] = true;
+    for (int i = 0; i < sheets[name].count; i++)
+        column_start(&columns[i], sheets[name].types[i]);
+    return columns;
 }
 
-static enum err send(struct writer *writer, enum postgres_statement statement)
+enum err writer_send(struct writer *writer, enum postgres_statement statement)
 {
     writer->sent_count++;
     return link_send(&writer->store->link, statement, writer->error);
 }
 
-/* The columns first..first + count - 1 as parameters, and empty again. */
-static enum err send_columns(struct writer *writer, int first, int count, enum postgres_statement statement)
+/* Its rows, if there are any, go out, and it is empty again. */
+static enum err flush(struct writer *writer, enum sheet_name name)
 {
-    for (int i = first; i < first + count; i++) {
+    if (!writer->is_started[name])
+        return ERR_NONE;
+    writer->is_started[name] = false;
+    for (int i = 0; i < sheets[name].count; i++) {
         struct slice array;
-        if (!column_finish(column(writer, i), &array))
+        if (!column_finish(&writer->store->sheets[name][i], &array))
             return error_set(writer->error, ERR_MEMORY, "no memory to write a batch");
         link_param(&writer->store->link, array);
     }
-    enum err err = send(writer, statement);
-    column(writer, first)->count = 0;
-    return err;
-}
-
-/* --- what gathers --- */
-
-static void start_columns(struct writer *writer, int first, const enum postgres_type *types, int count)
-{
-    for (int i = 0; i < count; i++)
-        column_start(column(writer, first + i), types[i]);
-}
-
-static void start_purchases(struct writer *writer)
-{
-    static const enum postgres_type types[] = {
-        POSTGRES_INT8, POSTGRES_INT8, POSTGRES_TEXT, POSTGRES_INT8, POSTGRES_TIMESTAMPTZ};
-    start_columns(writer, PURCHASES, types, 5);
-}
-
-static void start_keys(struct writer *writer)
-{
-    static const enum postgres_type types[] = {POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_BYTEA, POSTGRES_INT8,
-        POSTGRES_INT8, POSTGRES_INT8, POSTGRES_TIMESTAMPTZ};
-    start_columns(writer, KEYS, types, 7);
-}
-
-static void start_old_keys(struct writer *writer)
-{
-    static const enum postgres_type types[] = {POSTGRES_TEXT, POSTGRES_TEXT};
-    start_columns(writer, OLD_KEYS, types, 2);
-}
-
-static enum err flush_purchases(struct writer *writer)
-{
-    if (column_is_empty(column(writer, PURCHASES)))
-        return ERR_NONE;
-    enum err err = send_columns(writer, PURCHASES, 5, STATEMENT_ADD_PURCHASES);
-    start_purchases(writer);
-    return err;
-}
-
-static enum err flush_keys(struct writer *writer)
-{
-    if (column_is_empty(column(writer, KEYS)))
-        return ERR_NONE;
-    enum err err = send_columns(writer, KEYS, 7, STATEMENT_ADD_KEYS);
-    start_keys(writer);
-    return err;
-}
-
-static enum err flush_old_keys(struct writer *writer)
-{
-    if (column_is_empty(column(writer, OLD_KEYS)))
-        return ERR_NONE;
-    enum err err = send_columns(writer, OLD_KEYS, 2, STATEMENT_REMOVE_KEYS);
-    start_old_keys(writer);
-    return err;
-}
-
-/* Ids of work are never given out twice, so its changes need no order among one another. */
-static void start_work(struct writer *writer)
-{
-    static const enum postgres_type types[] = {POSTGRES_INT8, POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_TEXT,
-        POSTGRES_TIMESTAMPTZ, POSTGRES_INT8, POSTGRES_TIMESTAMPTZ};
-    static const enum postgres_type set_types[] = {POSTGRES_INT8, POSTGRES_TIMESTAMPTZ, POSTGRES_INT8};
-    start_columns(writer, NEW_WORK, types, 7);
-    start_columns(writer, SET_WORK, set_types, 3);
-    start_columns(writer, OLD_WORK, types, 1);
-}
-
-static enum err flush_work(struct writer *writer)
-{
-    enum err err = ERR_NONE;
-    if (!column_is_empty(column(writer, NEW_WORK)))
-        err = send_columns(writer, NEW_WORK, 7, STATEMENT_ADD_WORK);
-    if (err == ERR_NONE && !column_is_empty(column(writer, SET_WORK)))
-        err = send_columns(writer, SET_WORK, 3, STATEMENT_SET_WORK);
-    if (err == ERR_NONE && !column_is_empty(column(writer, OLD_WORK)))
-        err = send_columns(writer, OLD_WORK, 1, STATEMENT_REMOVE_WORK);
-    return err;
+    return writer_send(writer, sheets[name].statement);
 }
 
 /* --- the kinds of change --- */
@@ -140,11 +84,12 @@ static enum err flush_work(struct writer *writer)
 static void put_purchase(struct writer *writer, const struct change *change)
 {
     const struct buyer *buyer = change->purchase.buyer;
-    column_put_i64(column(writer, PURCHASES), change->purchase.id);
-    column_put_i64(column(writer, PURCHASES + 1), change->product->id);
-    column_put_text(column(writer, PURCHASES + 2), slice_make(buyer->user, buyer->user_len));
-    column_put_i64(column(writer, PURCHASES + 3), change->purchase.nth);
-    column_put_ms(column(writer, PURCHASES + 4), change->purchase.purchased_ms);
+    struct column *row = writer_row(writer, SHEET_PURCHASES);
+    column_put_i64(&row[0], change->purchase.id);
+    column_put_i64(&row[1], change->product->id);
+    column_put_text(&row[2], slice_make(buyer->user, buyer->user_len));
+    column_put_i64(&row[3], change->purchase.nth);
+    column_put_ms(&row[4], change->purchase.purchased_ms);
 }
 
 static enum err add_product(struct writer *writer, const struct product *product)
@@ -163,66 +108,41 @@ static enum err add_product(struct writer *writer, const struct product *product
     link_param(link, values->name);
     link_param(link, sale_state_name(values->state));
     link_param(link, end_reason_name(values->end_reason));
-    return send(writer, STATEMENT_ADD_PRODUCT);
+    return writer_send(writer, STATEMENT_ADD_PRODUCT);
 }
 
 static enum err remove_rows(
     struct writer *writer, const struct product *product, enum postgres_statement statement)
 {
     char memory[8];
-    enum err err = flush_purchases(writer);
+    enum err err = flush(writer, SHEET_PURCHASES);
     if (err != ERR_NONE)
         return err;
     link_param(&writer->store->link, postgres_i64(memory, product->id));
-    return send(writer, statement);
+    return writer_send(writer, statement);
 }
 
 static enum err put_key(struct writer *writer, const struct key_record *key)
 {
-    enum err err = flush_old_keys(writer);
-    column_put_text(column(writer, KEYS), key->scope);
-    column_put_text(column(writer, KEYS + 1), key->key);
-    column_put_text(column(writer, KEYS + 2), slice_make(key->fingerprint, FINGERPRINT_BYTES));
-    column_put_i64(column(writer, KEYS + 3), (int64_t)key->result);
-    column_put_i64(column(writer, KEYS + 4), key->number);
-    column_put_i64(column(writer, KEYS + 5), key->time_ms);
-    column_put_ms(column(writer, KEYS + 6), key->created_ms);
+    enum err err = flush(writer, SHEET_OLD_KEYS);
+    struct column *row = writer_row(writer, SHEET_KEYS);
+    column_put_text(&row[0], key->scope);
+    column_put_text(&row[1], key->key);
+    column_put_text(&row[2], slice_make(key->fingerprint, FINGERPRINT_BYTES));
+    column_put_i64(&row[3], (int64_t)key->result);
+    column_put_i64(&row[4], key->number);
+    column_put_i64(&row[5], key->time_ms);
+    column_put_ms(&row[6], key->created_ms);
     return err;
 }
 
 static enum err put_old_key(struct writer *writer, const struct key_record *key)
 {
-    enum err err = flush_keys(writer);
-    column_put_text(column(writer, OLD_KEYS), key->scope);
-    column_put_text(column(writer, OLD_KEYS + 1), key->key);
+    enum err err = flush(writer, SHEET_KEYS);
+    struct column *row = writer_row(writer, SHEET_OLD_KEYS);
+    column_put_text(&row[0], key->scope);
+    column_put_text(&row[1], key->key);
     return err;
-}
-
-static void put_new_work(struct writer *writer, const struct work *work)
-{
-    column_put_i64(column(writer, NEW_WORK), work->id);
-    column_put_text(column(writer, NEW_WORK + 1), work_kind_name(work->kind));
-    column_put_text(column(writer, NEW_WORK + 2), work->subject);
-    column_put_text(column(writer, NEW_WORK + 3), work->body);
-    column_put_ms(column(writer, NEW_WORK + 4), work->values.due_ms);
-    column_put_i64(column(writer, NEW_WORK + 5), work->values.token);
-    column_put_ms(column(writer, NEW_WORK + 6), work->created_ms);
-}
-
-/* What was added and removed in the same batch is never seen by the database. */
-static void put_work(struct writer *writer, const struct change *change)
-{
-    const struct work *work = change->work.work;
-    bool is_new = work->added_batch == writer->world->batch;
-    if (change->kind == CHANGE_WORK_REMOVED && !is_new) {
-        column_put_i64(column(writer, OLD_WORK), work->id);
-    } else if (change->kind == CHANGE_WORK_ADDED && !work->is_removed) {
-        put_new_work(writer, work);
-    } else if (change->kind == CHANGE_WORK_UPDATED && !work->is_removed) {
-        column_put_i64(column(writer, SET_WORK), work->id);
-        column_put_ms(column(writer, SET_WORK + 1), work->values.due_ms);
-        column_put_i64(column(writer, SET_WORK + 2), work->values.token);
-    }
 }
 
 static enum err write_change(struct writer *writer, const struct change *change)
@@ -243,15 +163,9 @@ static enum err write_change(struct writer *writer, const struct change *change)
         return put_key(writer, change->key);
     case CHANGE_KEY_REMOVED:
         return put_old_key(writer, change->key);
-    case CHANGE_WORK_ADDED:
-    case CHANGE_WORK_UPDATED:
-    case CHANGE_WORK_REMOVED:
-        put_work(writer, change);
-        return ERR_NONE;
+    default:
+        return writer_put_order_change(writer, change);
     }
-    bool is_known_kind = false;
-    ENSURE(is_known_kind);
-    return ERR_CORRUPT;
 }
 
 /* --- the values of products, and who hears of them --- */
@@ -259,26 +173,22 @@ static enum err write_change(struct writer *writer, const struct change *change)
 static void put_product(struct writer *writer, const struct product *product)
 {
     const struct product_values *values = &product->values;
+    struct column *row = writer_row(writer, SHEET_SET_PRODUCTS);
     const int64_t numbers[] = {
         product->id, values->initial_stock, values->stock, values->price_minor, values->per_user_limit};
     const int64_t times[] = {values->start_ms, values->end_ms, values->updated_ms};
     for (int i = 0; i < 5; i++)
-        column_put_i64(column(writer, i), numbers[i]);
+        column_put_i64(&row[i], numbers[i]);
     for (int i = 0; i < 3; i++)
-        column_put_ms(column(writer, 5 + i), times[i]);
-    column_put_text(column(writer, 8), values->name);
-    column_put_text(column(writer, 9), sale_state_name(values->state));
-    column_put_text(column(writer, 10), end_reason_name(values->end_reason));
+        column_put_ms(&row[5 + i], times[i]);
+    column_put_text(&row[8], values->name);
+    column_put_text(&row[9], sale_state_name(values->state));
+    column_put_text(&row[10], end_reason_name(values->end_reason));
 }
 
-/* All columns are free by now. */
-static enum err set_products(struct writer *writer)
+static void put_products(struct writer *writer)
 {
-    static const enum postgres_type types[] = {POSTGRES_INT8, POSTGRES_INT8, POSTGRES_INT8, POSTGRES_INT8,
-        POSTGRES_INT8, POSTGRES_TIMESTAMPTZ, POSTGRES_TIMESTAMPTZ, POSTGRES_TIMESTAMPTZ, POSTGRES_TEXT,
-        POSTGRES_TEXT, POSTGRES_TEXT};
     const struct world *world = writer->world;
-    start_columns(writer, 0, types, 11);
     for (size_t i = 0; i < world->change_count; i++) {
         const struct change *change = &world->changes[i];
         struct product *product = change->product;
@@ -288,8 +198,6 @@ static enum err set_products(struct writer *writer)
         product->written_batch = world->batch;
         put_product(writer, product);
     }
-    return column_is_empty(column(writer, 0)) ? ERR_NONE
-                                              : send_columns(writer, 0, 11, STATEMENT_SET_PRODUCTS);
 }
 
 /* Have only units gone? */
@@ -310,19 +218,17 @@ static bool is_quiet(const struct change *change)
 
 /* Other nodes hear in the commit what they refuse by, and soon after what they only tell
  * (postgres_listener.c). */
-static enum err notify(struct writer *writer)
+static void put_notices(struct writer *writer)
 {
     const struct world *world = writer->world;
     const struct product *last = NULL;
-    column_start(column(writer, 0), POSTGRES_TEXT);
     for (size_t i = 0; i < world->change_count; i++) {
         const struct change *change = &world->changes[i];
         if (change->product == NULL || change->product == last || is_quiet(change))
             continue;
         last = change->product;
-        column_put_text(column(writer, 0), change->product->sku);
+        column_put_text(writer_row(writer, SHEET_NOTIFY), change->product->sku);
     }
-    return column_is_empty(column(writer, 0)) ? ERR_NONE : send_columns(writer, 0, 1, STATEMENT_NOTIFY);
 }
 
 static void owe_quiet(struct writer *writer)
@@ -349,26 +255,16 @@ static bool removes_purchases(const struct world *world)
 static enum err send_changes(struct writer *writer, bool is_long)
 {
     const struct world *world = writer->world;
-    start_purchases(writer);
-    start_keys(writer);
-    start_old_keys(writer);
-    start_work(writer);
     if (world->change_count == 0) /* a commit that writes something is flushed, and all that came before it */
-        return send(writer, STATEMENT_PROBE);
-    enum err err = is_long ? send(writer, STATEMENT_ALLOW_LONG) : ERR_NONE;
+        return writer_send(writer, STATEMENT_PROBE);
+    enum err err = is_long ? writer_send(writer, STATEMENT_ALLOW_LONG) : ERR_NONE;
     for (size_t i = 0; i < world->change_count && err == ERR_NONE; i++)
         err = write_change(writer, &world->changes[i]);
-    if (err == ERR_NONE)
-        err = flush_purchases(writer);
-    if (err == ERR_NONE)
-        err = flush_keys(writer);
-    if (err == ERR_NONE)
-        err = flush_old_keys(writer);
-    if (err == ERR_NONE)
-        err = flush_work(writer);
-    if (err == ERR_NONE)
-        err = set_products(writer);
-    return err == ERR_NONE ? notify(writer) : err;
+    put_products(writer);
+    put_notices(writer);
+    for (int name = 0; name < SHEET_COUNT && err == ERR_NONE; name++)
+        err = flush(writer, (enum sheet_name)name);
+    return err;
 }
 
 static enum err send_all(struct writer *writer, bool is_long)
@@ -377,7 +273,7 @@ static enum err send_all(struct writer *writer, bool is_long)
     if (err != ERR_NONE)
         return err;
     writer->is_commit_sent = true;
-    err = send(writer, STATEMENT_COMMIT);
+    err = writer_send(writer, STATEMENT_COMMIT);
     return err == ERR_NONE ? link_sync(&writer->store->link, writer->error) : err;
 }
 
@@ -389,8 +285,7 @@ static enum err receive_all(struct writer *writer)
     for (size_t i = 0; i < writer->sent_count && err == ERR_NONE; i++) {
         PGresult *result;
         bool is_commit = i == writer->sent_count - 1;
-        err =
-            link_result(link, is_commit ? STATEMENT_COMMIT : STATEMENT_ADD_PURCHASES, &result, writer->error);
+        err = link_result(link, is_commit ? STATEMENT_COMMIT : STATEMENT_PROBE, &result, writer->error);
         writer->is_commit_refused = is_commit && err != ERR_NONE;
         ENSURE(err != ERR_NONE || !is_commit || slice_eq(slice_cstr(PQcmdStatus(result)), SLICE("COMMIT")));
         PQclear(result);

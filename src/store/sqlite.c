@@ -2,7 +2,7 @@
 /*
  * The embedded store from opening to closing. Its parts: sqlite_schema.c (the file and its tables),
  * sqlite_write.c (a batch), sqlite_wal.c (what a failed commit means), sqlite_load.c (into the world),
- * sqlite_reader.c and purchase_index.c (plain reads).
+ * sqlite_reader.c and purchase_index.c, intake_index.c (plain reads).
  *
  * A second server on the same file is kept out by a lock on a file beside it, PATH.lock. It cannot be one on
  * the file itself: SQLite's own locks there are POSIX locks, and closing any other descriptor of that file
@@ -24,6 +24,7 @@ static void close_store(struct store *base)
     struct sqlite_store *store = (struct sqlite_store *)base;
     write_fini(store);
     purchase_index_fini(&store->index);
+    intake_index_fini(&store->intake_index);
     int rc = sqlite3_close(store->db);
     ENSURE(rc == SQLITE_OK); /* else a reader or a statement is still open */
     file_lock_release(&store->lock);
@@ -38,6 +39,7 @@ static const struct store_operations operations = {
     .reader_open = reader_open,
     .reader_purchases = reader_purchases,
     .reader_sale_totals = reader_sale_totals,
+    .reader_ask = reader_ask,
     .reader_close = reader_close,
     .close = close_store,
 };
@@ -103,6 +105,7 @@ enum err sqlite_store_open(const char *path, struct store **store_out, struct er
     store->lock.fd = -1;
     store->path = strdup(resolved);
     purchase_index_init(&store->index);
+    intake_index_init(&store->intake_index);
     err =
         store->path != NULL ? take_lock(store, error) : error_set(error, ERR_MEMORY, "no memory for a store");
     if (err == ERR_NONE)

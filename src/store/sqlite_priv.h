@@ -6,12 +6,13 @@
 #include <sqlite3.h>
 
 #include "store/file_lock.h"
+#include "store/intake_index.h"
 #include "store/purchase_index.h"
 #include "store/sqlite.h"
 
 /* --- sqlite_schema.c: the file, and what its tables look like --- */
 
-enum { SCHEMA_VERSION = 2, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
+enum { SCHEMA_VERSION = 3, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
 
 /* Brings the tables from `version` - 1 to `version`; its last statement sets user_version. */
 struct schema_step {
@@ -22,6 +23,7 @@ struct schema_step {
 /* schema/sqlite_001.sql and so on. */
 extern const char sqlite_001_sql[];
 extern const char sqlite_002_sql[];
+extern const char sqlite_003_sql[];
 
 enum schema_file { SCHEMA_FILE_ABSENT, SCHEMA_FILE_EMPTY, SCHEMA_FILE_STORE };
 
@@ -87,12 +89,29 @@ enum statement {
     STATEMENT_WORK_ADD,
     STATEMENT_WORK_SET,
     STATEMENT_WORK_REMOVE,
+    STATEMENT_ORDER_ADD,
+    STATEMENT_ORDER_SET,
+    STATEMENT_PAYMENT_ADD,
+    STATEMENT_NOTIFICATION_ADD,
+    STATEMENT_NOTIFICATION_END,
+    STATEMENT_ACCOUNT_ADD,
+    STATEMENT_INTAKE_ADD,
+    STATEMENT_INTAKE_CANCEL,
+    STATEMENT_INTAKE_DELIVERY_ADD,
+    STATEMENT_INTAKE_STATE_SET,
     STATEMENT_SEQUENCE_SET,
     STATEMENT_SEQUENCE_MOVE,
     STATEMENT_COUNT
 };
 
-enum sequence { SEQUENCE_PRODUCTS, SEQUENCE_PURCHASES, SEQUENCE_KEYS, SEQUENCE_WORK, SEQUENCE_COUNT };
+enum sequence {
+    SEQUENCE_PRODUCTS,
+    SEQUENCE_PURCHASES,
+    SEQUENCE_KEYS,
+    SEQUENCE_WORK,
+    SEQUENCE_ACCOUNTS,
+    SEQUENCE_COUNT
+};
 
 extern const struct slice sequence_names[SEQUENCE_COUNT];
 
@@ -104,11 +123,27 @@ struct sqlite_store {
     sqlite3_stmt *statements[STATEMENT_COUNT];
     struct wal wal;
     struct purchase_index index;
+    struct intake_index intake_index;
     int64_t next_stored[SEQUENCE_COUNT]; /* sequences.next_value as committed */
     uint64_t *hashes;                    /* of the batch's purchases, in order */
     size_t hashes_size;
     bool is_broken; /* a commit's outcome is unknown: nothing is written any more */
 };
+
+/* A batch on its way. */
+struct sqlite_batch {
+    struct sqlite_store *store;
+    const struct world *world;
+    int64_t next_stored[SEQUENCE_COUNT]; /* as they will be once committed */
+    size_t hash_count;                   /* purchases so far */
+    struct error *error;
+};
+
+/* Runs a statement that changes something; what is bound to it is of no use any more. */
+MUST_CHECK enum err run_write(struct sqlite_batch *batch, enum statement which);
+
+/* The same for one row that has to be there. */
+MUST_CHECK enum err run_write_one(struct sqlite_batch *batch, enum statement which);
 
 /* Prepares all statements. */
 MUST_CHECK enum err write_init(struct sqlite_store *store, struct error *error);
@@ -118,7 +153,40 @@ void write_fini(struct sqlite_store *store);
 MUST_CHECK enum err write_commit(struct store *base, const struct world *world, struct error *error);
 MUST_CHECK enum err write_probe(struct store *base, struct error *error);
 
+/* --- sqlite_write_orders.c: the changes of orders, accounts and trading orders --- */
+
+MUST_CHECK enum err write_order_change(struct sqlite_batch *batch, const struct change *change);
+
 /* --- sqlite_load.c --- */
+
+struct sqlite_loader {
+    struct sqlite_store *store;
+    struct world *world;
+    struct product **products; /* in order of id */
+    size_t product_count;
+    size_t products_size;
+    int64_t id_last[SEQUENCE_COUNT]; /* largest id in each table, 0 when empty */
+    struct error *error;
+};
+
+/* Takes in one row. */
+typedef enum err load_row(struct sqlite_loader *loader, sqlite3_stmt *row);
+
+/* Reads a table through load_one. */
+MUST_CHECK enum err load_table(struct sqlite_loader *loader, const char *text, load_row *load_one);
+
+enum err load_no_memory(struct sqlite_loader *loader);
+enum err load_damaged(struct sqlite_loader *loader, const char *table, int64_t id);
+
+/* Of each type wanted: 'i' integer, 't' text, 'b' blob, '?' text or null, 'n' integer or null. */
+bool row_has_types(sqlite3_stmt *row, const char *types);
+
+/* Borrowed until the next step; empty for NULL. */
+struct slice row_text(sqlite3_stmt *row, int at);
+
+/* --- sqlite_load_orders.c: the tables of orders, accounts and trading orders, and the secret --- */
+
+MUST_CHECK enum err load_orders(struct sqlite_loader *loader);
 
 /* store_load. After an error the world holds part of the store and is of no use. */
 MUST_CHECK enum err load_world(struct store *base, struct world *world, const struct command *const *commands,
@@ -132,6 +200,36 @@ MUST_CHECK enum err reader_purchases(
 MUST_CHECK enum err reader_sale_totals(
     struct store_reader *base, struct sale_totals *totals, struct error *error);
 void reader_close(struct store_reader *base);
+
+/* --- sqlite_ask.c: questions --- */
+
+enum ask_statement {
+    ASK_ORDER,
+    ASK_POSITION,
+    ASK_ORDER_STATE,
+    ASK_ORDER_TOTALS,
+    ASK_OLDEST_PENDING,
+    ASK_DEAD_LETTERS,
+    ASK_ACCOUNT_BY_EMAIL,
+    ASK_ACCOUNT_BY_ID,
+    ASK_INTAKE_ORDER,
+    ASK_INTAKE_EXECUTED_ID,
+    ASK_INTAKE_RANGE,
+    ASK_COUNT
+};
+
+struct sqlite_reader {
+    struct store_reader base;
+    sqlite3 *db;
+    sqlite3_stmt *purchase;
+    sqlite3_stmt *sale_totals;
+    sqlite3_stmt *asks[ASK_COUNT];
+};
+
+/* What SQLite says; SQLITE_OK. */
+MUST_CHECK int sqlite_ask_init(struct sqlite_reader *reader);
+void sqlite_ask_fini(struct sqlite_reader *reader);
+MUST_CHECK enum err reader_ask(struct store_reader *base, struct question *question, struct error *error);
 
 /* Text for a statement that is reset before `text` goes away. */
 void bind_text(sqlite3_stmt *statement, int at, struct slice text);

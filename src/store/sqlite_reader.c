@@ -13,13 +13,6 @@
 /* Readers wait for nobody, except while the log of a crashed store is recovered. */
 enum { READ_BUSY_TIMEOUT_MS = 2000 };
 
-struct sqlite_reader {
-    struct store_reader base;
-    sqlite3 *db;
-    sqlite3_stmt *purchase;
-    sqlite3_stmt *sale_totals;
-};
-
 static const char purchase_text[] =
     "SELECT purchased_at FROM purchase_log JOIN products ON products.id = product_id"
     " WHERE purchase_log.id = ?1 AND user_id = ?2 AND sku = ?3";
@@ -44,7 +37,7 @@ static int open_connection(struct sqlite_reader *reader, const char *path)
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v3(
             reader->db, sale_totals_text, -1, SQLITE_PREPARE_PERSISTENT, &reader->sale_totals, NULL);
-    return rc;
+    return rc == SQLITE_OK ? sqlite_ask_init(reader) : rc;
 }
 
 enum err reader_open(struct store *base, struct store_reader **reader_out, struct error *error)
@@ -105,11 +98,6 @@ enum err reader_purchases(
     return err;
 }
 
-static struct slice column_text(sqlite3_stmt *row, int at)
-{
-    return slice_cstr((const char *)sqlite3_column_text(row, at));
-}
-
 enum err reader_sale_totals(struct store_reader *base, struct sale_totals *totals, struct error *error)
 {
     struct sqlite_reader *reader = (struct sqlite_reader *)base;
@@ -127,8 +115,8 @@ enum err reader_sale_totals(struct store_reader *base, struct sale_totals *total
         totals->per_user_limit = sqlite3_column_int64(row, 2);
         totals->unit_count = sqlite3_column_int64(row, 5);
         totals->buyer_count = sqlite3_column_int64(row, 6);
-        if (!sale_state_from_name(column_text(row, 3), &totals->state) ||
-            !end_reason_from_name(column_text(row, 4), &totals->end_reason))
+        if (!sale_state_from_name(row_text(row, 3), &totals->state) ||
+            !end_reason_from_name(row_text(row, 4), &totals->end_reason))
             err =
                 error_set(error, ERR_CORRUPT, "product %lld in %s is in a state that doorbuster never writes",
                     (long long)totals->product_id, store->path);
@@ -144,6 +132,7 @@ void reader_close(struct store_reader *base)
     struct sqlite_reader *reader = (struct sqlite_reader *)base;
     (void)sqlite3_finalize(reader->purchase);
     (void)sqlite3_finalize(reader->sale_totals);
+    sqlite_ask_fini(reader);
     int rc = sqlite3_close(reader->db);
     ENSURE(rc == SQLITE_OK);
     free(reader);

@@ -37,6 +37,7 @@ const struct slice sequence_names[SEQUENCE_COUNT] = {
     [SEQUENCE_PURCHASES] = SLICE_INIT("purchases"),
     [SEQUENCE_KEYS] = SLICE_INIT("idempotency_keys"),
     [SEQUENCE_WORK] = SLICE_INIT("work"),
+    [SEQUENCE_ACCOUNTS] = SLICE_INIT("accounts"),
 };
 
 static const char *const statement_texts[STATEMENT_COUNT] = {
@@ -64,17 +65,31 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
     [STATEMENT_WORK_SET] = "UPDATE work SET due_at = ?2, token = ?3 WHERE id = ?1",
     [STATEMENT_WORK_REMOVE] = "DELETE FROM work WHERE id = ?1",
+    [STATEMENT_ORDER_ADD] = ("INSERT INTO orders (id, status, attempts, updated_at, paid_at, order_id, "
+                             "customer_id, customer_email, items,"
+                             " amount_minor, priority, is_sync, deadline, fingerprint, created_at)"
+                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"),
+    [STATEMENT_ORDER_SET] =
+        "UPDATE orders SET status = ?2, attempts = ?3, updated_at = ?4, paid_at = ?5 WHERE id = ?1",
+    [STATEMENT_PAYMENT_ADD] =
+        "INSERT INTO payments (id, amount_minor, outcome, attempts, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [STATEMENT_NOTIFICATION_ADD] =
+        "INSERT INTO notifications (id, order_id, channel, event, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [STATEMENT_NOTIFICATION_END] = "UPDATE notifications SET delivered_at = ?2 WHERE id = ?1",
+    [STATEMENT_ACCOUNT_ADD] = ("INSERT INTO accounts (id, username, username_key, email, email_key, "
+                               "full_name, password_hash, created_at)"
+                               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+    [STATEMENT_INTAKE_ADD] =
+        ("INSERT INTO intake_orders (id, account_id, symbol, side, order_type, quantity, price, stop_price,"
+         " trailing_stop_pct, iceberg_qty, time_in_force, created_at)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
+    [STATEMENT_INTAKE_CANCEL] =
+        "UPDATE intake_orders SET cancelled_at = ?2 WHERE id = ?1 AND cancelled_at IS NULL",
+    [STATEMENT_INTAKE_DELIVERY_ADD] =
+        "INSERT INTO intake_deliveries (first_id, last_id, executed_at) VALUES (?1, ?2, ?3)",
+    [STATEMENT_INTAKE_STATE_SET] = "UPDATE intake_state SET sent_id = ?1, executed_id = ?2 WHERE id = 1",
     [STATEMENT_SEQUENCE_SET] = "UPDATE sequences SET next_value = ?1 WHERE name = ?2",
     [STATEMENT_SEQUENCE_MOVE] = "UPDATE sequences SET next_value = next_value + ?1 WHERE name = ?2",
-};
-
-/* A batch on its way. */
-struct batch {
-    struct sqlite_store *store;
-    const struct world *world;
-    int64_t next_stored[SEQUENCE_COUNT]; /* as they will be once committed */
-    size_t hash_count;                   /* purchases so far */
-    struct error *error;
 };
 
 enum err write_init(struct sqlite_store *store, struct error *error)
@@ -117,7 +132,7 @@ static int run(struct sqlite_store *store, enum statement which)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static enum err run_write(struct batch *batch, enum statement which)
+enum err run_write(struct sqlite_batch *batch, enum statement which)
 {
     struct sqlite_store *store = batch->store;
     int rc = run(store, which);
@@ -125,7 +140,7 @@ static enum err run_write(struct batch *batch, enum statement which)
 }
 
 /* A row that is not there was changed behind our back: what the rules decide by is not what is stored. */
-static enum err run_write_one(struct batch *batch, enum statement which)
+enum err run_write_one(struct sqlite_batch *batch, enum statement which)
 {
     enum err err = run_write(batch, which);
     if (err == ERR_NONE && sqlite3_changes(batch->store->db) != 1)
@@ -149,7 +164,7 @@ static void rollback(struct sqlite_store *store)
 /* --- the kinds of change --- */
 
 /* Before ids up to `id_last` are deleted; see the head of this file. */
-static enum err guard_sequence(struct batch *batch, enum sequence sequence, int64_t id_last, int64_t next_id)
+static enum err guard_sequence(struct sqlite_batch *batch, enum sequence sequence, int64_t id_last, int64_t next_id)
 {
     if (id_last < batch->next_stored[sequence])
         return ERR_NONE;
@@ -181,7 +196,7 @@ static void bind_product(sqlite3_stmt *statement, const struct product *product)
     bind_i64(statement, 12, values->updated_ms);
 }
 
-static enum err add_product(struct batch *batch, const struct product *product)
+static enum err add_product(struct sqlite_batch *batch, const struct product *product)
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_PRODUCT_ADD];
     bind_product(statement, product);
@@ -189,13 +204,13 @@ static enum err add_product(struct batch *batch, const struct product *product)
     return run_write(batch, STATEMENT_PRODUCT_ADD);
 }
 
-static enum err set_product(struct batch *batch, const struct product *product)
+static enum err set_product(struct sqlite_batch *batch, const struct product *product)
 {
     bind_product(batch->store->statements[STATEMENT_PRODUCT_SET], product);
     return run_write_one(batch, STATEMENT_PRODUCT_SET);
 }
 
-static enum err remove_product(struct batch *batch, const struct product *product)
+static enum err remove_product(struct sqlite_batch *batch, const struct product *product)
 {
     enum err err = guard_sequence(batch, SEQUENCE_PRODUCTS, product->id, batch->world->next_product_id);
     if (err != ERR_NONE)
@@ -205,7 +220,7 @@ static enum err remove_product(struct batch *batch, const struct product *produc
 }
 
 /* The index takes the purchase in after the commit; here it promises the room for it. */
-static enum err add_purchase(struct batch *batch, const struct change *change)
+static enum err add_purchase(struct sqlite_batch *batch, const struct change *change)
 {
     struct sqlite_store *store = batch->store;
     const struct buyer *buyer = change->purchase.buyer;
@@ -224,7 +239,7 @@ static enum err add_purchase(struct batch *batch, const struct change *change)
     return run_write(batch, STATEMENT_PURCHASE_ADD);
 }
 
-static enum err clear_purchases(struct batch *batch, const struct change *change)
+static enum err clear_purchases(struct sqlite_batch *batch, const struct change *change)
 {
     if (change->cleared.id_first == 0)
         return ERR_NONE;
@@ -239,7 +254,7 @@ static enum err clear_purchases(struct batch *batch, const struct change *change
     return run_write(batch, STATEMENT_PURCHASES_CLEAR);
 }
 
-static enum err add_key(struct batch *batch, const struct key_record *key)
+static enum err add_key(struct sqlite_batch *batch, const struct key_record *key)
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_KEY_ADD];
     bind_i64(statement, 1, key->id);
@@ -254,7 +269,7 @@ static enum err add_key(struct batch *batch, const struct key_record *key)
     return run_write(batch, STATEMENT_KEY_ADD);
 }
 
-static enum err remove_key(struct batch *batch, const struct key_record *key)
+static enum err remove_key(struct sqlite_batch *batch, const struct key_record *key)
 {
     enum err err = guard_sequence(batch, SEQUENCE_KEYS, key->id, batch->world->next_key_id);
     if (err != ERR_NONE)
@@ -270,7 +285,7 @@ static void bind_work(sqlite3_stmt *statement, const struct work *work)
     bind_i64(statement, 3, work->values.token);
 }
 
-static enum err add_work(struct batch *batch, const struct work *work)
+static enum err add_work(struct sqlite_batch *batch, const struct work *work)
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_WORK_ADD];
     bind_work(statement, work);
@@ -281,13 +296,13 @@ static enum err add_work(struct batch *batch, const struct work *work)
     return run_write(batch, STATEMENT_WORK_ADD);
 }
 
-static enum err set_work(struct batch *batch, const struct work *work)
+static enum err set_work(struct sqlite_batch *batch, const struct work *work)
 {
     bind_work(batch->store->statements[STATEMENT_WORK_SET], work);
     return run_write_one(batch, STATEMENT_WORK_SET);
 }
 
-static enum err remove_work(struct batch *batch, const struct work *work)
+static enum err remove_work(struct sqlite_batch *batch, const struct work *work)
 {
     enum err err = guard_sequence(batch, SEQUENCE_WORK, work->id, batch->world->next_work_id);
     if (err != ERR_NONE)
@@ -296,7 +311,7 @@ static enum err remove_work(struct batch *batch, const struct work *work)
     return run_write_one(batch, STATEMENT_WORK_REMOVE);
 }
 
-static enum err write_change(struct batch *batch, const struct change *change)
+static enum err write_change(struct sqlite_batch *batch, const struct change *change)
 {
     switch (change->kind) {
     case CHANGE_PRODUCT_ADDED:
@@ -319,10 +334,9 @@ static enum err write_change(struct batch *batch, const struct change *change)
         return set_work(batch, change->work.work);
     case CHANGE_WORK_REMOVED:
         return remove_work(batch, change->work.work);
+    default:
+        return write_order_change(batch, change);
     }
-    bool is_known_kind = false;
-    ENSURE(is_known_kind);
-    return ERR_CORRUPT;
 }
 
 /* --- the transaction --- */
@@ -348,7 +362,7 @@ static enum err refuse_broken(const struct sqlite_store *store, struct error *er
         store->path);
 }
 
-static enum err write_all(struct batch *batch)
+static enum err write_all(struct sqlite_batch *batch)
 {
     enum err err = run_write(batch, STATEMENT_BEGIN);
     for (size_t i = 0; i < batch->world->change_count && err == ERR_NONE; i++)
@@ -390,6 +404,10 @@ static void apply_to_index(struct sqlite_store *store, const struct world *world
             while ((buyer = map_next(&change->cleared.buyers, &cursor)) != NULL)
                 purchase_index_remove(&store->index, purchase_index_hash(&store->index, change->product->sku,
                                                          slice_make(buyer->user, buyer->user_len)));
+        } else if (change->kind == CHANGE_INTAKE_ADDED) {
+            intake_index_add(&store->intake_index, change->intake.id, change->intake.request->account_id);
+        } else if (change->kind == CHANGE_INTAKE_CANCELLED) {
+            intake_index_cancel(&store->intake_index, change->intake.id);
         }
     }
 }
@@ -403,7 +421,7 @@ enum err write_commit(struct store *base, const struct world *world, struct erro
         return ERR_NONE;
     if (!make_room_for_hashes(store, world->change_count))
         return error_set(error, ERR_MEMORY, "no memory for a batch of %zu changes", world->change_count);
-    struct batch batch = {.store = store, .world = world, .error = error};
+    struct sqlite_batch batch = {.store = store, .world = world, .error = error};
     memcpy(batch.next_stored, store->next_stored, sizeof batch.next_stored);
     enum err err = write_all(&batch);
     if (err != ERR_NONE)
@@ -434,7 +452,7 @@ static enum err check_room(const struct sqlite_store *store, struct error *error
         PROBE_FREE_BYTES / (1024 * 1024), store->path);
 }
 
-static enum err move_sequence(struct batch *batch, int64_t by)
+static enum err move_sequence(struct sqlite_batch *batch, int64_t by)
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_SEQUENCE_MOVE];
     bind_i64(statement, 1, by);
@@ -453,7 +471,7 @@ enum err write_probe(struct store *base, struct error *error)
     struct sqlite_store *store = (struct sqlite_store *)base;
     if (store->is_broken)
         return refuse_broken(store, error);
-    struct batch batch = {.store = store, .error = error};
+    struct sqlite_batch batch = {.store = store, .error = error};
     enum err err = check_room(store, error);
     if (err == ERR_NONE)
         err = run_write(&batch, STATEMENT_BEGIN);

@@ -22,25 +22,12 @@
 #include "base/slice.h"
 #include "core/command.h"
 #include "core/world.h"
+#include "store/question.h"
 
 struct store;
 struct store_reader;
 
-/* A purchase as GET /api/v1/purchases tells it. */
-struct purchase_row {
-    int64_t id;
-    int64_t purchased_ms;
-};
-
-/* A question to a reader, and its answer. */
-struct purchase_lookup {
-    struct slice sku;
-    struct slice user;
-    bool is_found;
-    struct purchase_row row; /* when it is found */
-};
-
-/* Another question: what do the rows say that a product has sold? And its answer. */
+/* What do the rows say that a product has sold? And the answer. */
 struct sale_totals {
     int64_t product_id;
     /* Asked: only purchases with these ids are counted. A store with an index by product counts all of them.
@@ -81,9 +68,12 @@ struct store_operations {
         struct store_reader *reader, struct purchase_lookup *lookups, size_t count, struct error *error);
     enum err (*reader_sale_totals)(
         struct store_reader *reader, struct sale_totals *totals, struct error *error);
+    enum err (*reader_ask)(struct store_reader *reader, struct question *question, struct error *error);
     void (*reader_close)(struct store_reader *reader);
     void (*close)(struct store *store);
 };
+
+enum { STORE_SECRET_BYTES = 32 };
 
 /* First member of every kind of store. */
 struct store {
@@ -94,6 +84,9 @@ struct store {
     int64_t confirmed_ns;
     /* Shared: how far the database's clock is ahead of ours; all nodes go by it. Any thread. */
     atomic_int_fast64_t clock_ahead_ms;
+    /* The store's own secret, the same for all servers of it: signs what they hand out. Constant once the world
+     * has been loaded for the first time. */
+    unsigned char secret[STORE_SECRET_BYTES];
 };
 
 /* First member of every kind of reader. */
@@ -193,6 +186,16 @@ MUST_CHECK static inline enum err store_read_sale_totals(
     struct store_reader *reader, struct sale_totals *totals, struct error *error)
 {
     return reader->store->operations->reader_sale_totals(reader, totals, error);
+}
+
+/*
+ * Any question but QUESTION_PURCHASE, which store_read_purchases answers many of at once. The caller ends it
+ * with question_fini, whatever came of it.
+ */
+MUST_CHECK static inline enum err store_ask(
+    struct store_reader *reader, struct question *question, struct error *error)
+{
+    return reader->store->operations->reader_ask(reader, question, error);
 }
 
 static inline void store_reader_close(struct store_reader *reader)

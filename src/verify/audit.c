@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "verify/db.h"
+#include "verify/order_items.h"
 
 /* integrity_check is to look at the structure only: what the CHECKs of the schema demand are invariants here,
  * each with a name, and a row broken on purpose or by accident is reported once. */
@@ -15,7 +16,8 @@ enum err audit_init(struct audit *audit, sqlite3 *db, struct error *error)
         strbuf_init_heap(&audit->finding.witnesses[i].text, FINDING_TEXT_MAX);
     if (audit->claims == NULL)
         return error_set(error, ERR_MEMORY, "no memory for the audit");
-    return db_exec(db, "PRAGMA ignore_check_constraints = ON", "set up the audit", error);
+    enum err err = db_exec(db, "PRAGMA ignore_check_constraints = ON", "set up the audit", error);
+    return err == ERR_NONE ? order_items_register(db, error) : err;
 }
 
 void audit_fini(struct audit *audit)
@@ -28,10 +30,28 @@ void audit_fini(struct audit *audit)
         strbuf_fini(&audit->finding.witnesses[i].text);
 }
 
+static bool applies_to_store(const struct invariant *invariant, const struct subject *store)
+{
+    switch (invariant->scope) {
+    case INVARIANT_OF_STORE:
+        return true;
+    case INVARIANT_OF_ORDERS:
+        return store->has_order_journal;
+    case INVARIANT_OF_ORDERS_COMPLETE:
+        return store->has_order_journal && store->is_complete;
+    case INVARIANT_OF_TRADING:
+        return store->has_trading_journal;
+    case INVARIANT_OF_TRADING_COMPLETE:
+        return store->has_trading_journal && store->is_complete;
+    default:
+        return false;
+    }
+}
+
 bool audit_applies(const struct invariant *invariant, const struct subject *subject)
 {
-    if (subject == NULL || invariant->scope == INVARIANT_OF_STORE)
-        return subject == NULL && invariant->scope == INVARIANT_OF_STORE;
+    if (subject->is_store)
+        return applies_to_store(invariant, subject);
     switch (invariant->scope) {
     case INVARIANT_OF_PRODUCT:
         return subject->product_id != 0;
@@ -41,15 +61,14 @@ bool audit_applies(const struct invariant *invariant, const struct subject *subj
         return subject->has_journal;
     case INVARIANT_OF_COMPLETE:
         return subject->product_id != 0 && subject->is_complete;
-    case INVARIANT_OF_STORE:
-        break;
+    default:
+        return false;
     }
-    return false;
 }
 
 static void bind_subject(sqlite3_stmt *stmt, const struct subject *subject)
 {
-    if (subject == NULL)
+    if (subject->is_store)
         return;
     db_bind_i64(stmt, ":product", subject->product_id);
     db_bind_text(stmt, ":sku", subject->sku);

@@ -36,11 +36,14 @@ struct finding {
 
 /* What an invariant is asked about. */
 struct subject {
-    int64_t product_id; /* 0: there is no such product, only a journal that speaks of it */
+    bool is_store;            /* the whole store, and no product */
+    bool has_order_journal;   /* is_store: a journal speaks of orders with slow payment */
+    bool has_trading_journal; /* is_store: a journal speaks of trading orders */
+    int64_t product_id;       /* 0: there is no such product, only a journal that speaks of it */
     struct slice sku;
     bool has_users; /* it is known how many users came */
     bool has_journal;
-    bool is_complete; /* has_journal, and the journals hold every attempt */
+    bool is_complete; /* has_journal, has_..._journal: and it holds every attempt */
 };
 
 struct audit {
@@ -53,7 +56,7 @@ struct audit {
 MUST_CHECK enum err audit_init(struct audit *audit, sqlite3 *db, struct error *error);
 void audit_fini(struct audit *audit);
 
-/* Whether the invariant has something to say about a subject; NULL is the whole store. */
+/* Whether the invariant has something to say about a subject. */
 bool audit_applies(const struct invariant *invariant, const struct subject *subject);
 
 /* The finding is good until the next call. */

@@ -207,6 +207,21 @@ void audit_report_section_end(struct audit_report *report)
     strbuf_put(&report->json, report->is_in_products ? SLICE("]}") : SLICE("]"));
 }
 
+static void put_count(struct strbuf *text, const char *before, int64_t count, const char *noun)
+{
+    strbuf_printf(text, "%s%" PRId64 " %s%s", before, count, noun, count == 1 ? "" : "s");
+}
+
+static void put_scope(struct strbuf *text, const struct verify_summary *summary)
+{
+    put_count(text, " on ", summary->products, "product");
+    put_count(text, " with ", summary->purchases, "purchase");
+    if (summary->orders > 0)
+        put_count(text, ", ", summary->orders, "order");
+    if (summary->trading_orders > 0)
+        put_count(text, ", ", summary->trading_orders, "trading order");
+}
+
 void audit_report_verdict(struct audit_report *report, const struct verify_summary *summary)
 {
     struct strbuf *json = &report->json;
@@ -215,9 +230,9 @@ void audit_report_verdict(struct audit_report *report, const struct verify_summa
     strbuf_put(json, report->is_in_products ? SLICE("]") : SLICE(",\"products\":[]"));
     strbuf_printf(json,
         ",\"checks\":%" PRId64 ",\"violated\":%" PRId64 ",\"unchecked\":%" PRId64 ",\"purchases\":%" PRId64
-        ",\"durationMs\":%.3f,\"verdict\":\"%s\"}\n",
-        summary->checks, summary->violated, summary->unchecked, summary->purchases, ms,
-        failed == 0 ? "PASS" : "FAIL");
+        ",\"orders\":%" PRId64 ",\"tradingOrders\":%" PRId64 ",\"durationMs\":%.3f,\"verdict\":\"%s\"}\n",
+        summary->checks, summary->violated, summary->unchecked, summary->purchases, summary->orders,
+        summary->trading_orders, ms, failed == 0 ? "PASS" : "FAIL");
     if (report->is_quiet && failed == 0)
         return;
     if (failed == 0)
@@ -225,7 +240,6 @@ void audit_report_verdict(struct audit_report *report, const struct verify_summa
     else
         strbuf_printf(&report->text, "\nINVARIANTS VIOLATED: %" PRId64 " of %" PRId64 " checks failed",
             failed, summary->checks);
-    strbuf_printf(&report->text, " on %" PRId64 " product%s with %" PRId64 " purchase%s, in %.1f ms\n",
-        summary->products, summary->products == 1 ? "" : "s", summary->purchases,
-        summary->purchases == 1 ? "" : "s", ms);
+    put_scope(&report->text, summary);
+    strbuf_printf(&report->text, ", in %.1f ms\n", ms);
 }

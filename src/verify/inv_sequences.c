@@ -2,8 +2,9 @@
 /*
  * In a file the next id is the larger of next_value and the largest id in the table + 1. So an id that stands
  * in the table is safe by itself; one whose row was deleted (a product was removed or made anew) is safe only
- * below next_value. In a database each node takes blocks of ids from next_value, so every id has to be below
- * it. Ids without a row are known from the answers that the store keeps, and from the journals.
+ * below next_value; so are those of orders and notifications, which share the sequence of work and stay when
+ * their work is gone. In a database each node takes blocks of ids from next_value, so every id has to be
+ * below it. Ids without a row are known from the answers that the store keeps, and from the journals.
  */
 #include "verify/invariant.h"
 
@@ -16,6 +17,14 @@
     "next_id "                                                                                              \
     "FROM temp.audit_sequences "                                                                            \
     "WHERE id_last >= next_id "                                                                             \
+    "UNION ALL "                                                                                            \
+    "SELECT o.id, " AUDIT_ORDER " || ' has an id that comes again: the next one is ' || s.next_id "         \
+    "FROM temp.audit_sequences AS s CROSS JOIN temp.audit_orders AS o "                                     \
+    "WHERE s.name = 'work' AND o.id >= s.next_id "                                                          \
+    "UNION ALL "                                                                                            \
+    "SELECT n.id, 'notification ' || n.id || ' has an id that comes again: the next one is ' || s.next_id " \
+    "FROM temp.audit_sequences AS s CROSS JOIN temp.audit_notifications AS n "                              \
+    "WHERE s.name = 'work' AND n.id >= s.next_id "                                                          \
     "UNION ALL "                                                                                            \
     "SELECT k.number, 'purchase id ' || k.number || ', which idempotency key ' || k.id || "                 \
     "' was answered with, ' || 'comes again: the next one is ' || s.next_id "                               \

@@ -2,8 +2,8 @@
 /*
  * What must hold of a store, one file inv_<name>.c each. An invariant is a claim, and the rows that break
  * it. Both are SQL over the snapshot: main.products, main.purchases, main.idempotency_keys, main.sequences,
- * and the tables of snapshot.h, sums.h and journal_reader.h. Nothing here is taken from the rules that it
- * judges.
+ * and the tables and views of snapshot.h, sums.h and journal_reader.h. Nothing here is taken from the rules
+ * that it judges.
  *
  * What holds of both kinds of store only: ids do not ascend with time where several nodes give them out, each
  * from a block of its own; and no constraint keeps a damaged row from having NULLs or a twin.
@@ -29,6 +29,10 @@ enum invariant_scope {
     INVARIANT_OF_USERS,    /* ... of which it is known how many users came */
     INVARIANT_OF_JOURNAL,  /* ... for each SKU that a journal speaks of, even when there is no such product */
     INVARIANT_OF_COMPLETE, /* ... when the journals hold every attempt there was */
+    INVARIANT_OF_ORDERS,   /* once, when a journal speaks of orders with slow payment */
+    INVARIANT_OF_ORDERS_COMPLETE,  /* ... and holds every attempt there was */
+    INVARIANT_OF_TRADING,          /* once, when a journal speaks of trading orders */
+    INVARIANT_OF_TRADING_COMPLETE, /* ... and holds every attempt there was */
 };
 
 struct invariant {
@@ -44,6 +48,9 @@ struct invariant {
 #define AUDIT_PURCHASE                                                                                    \
     "'purchase ' || p.id || ' ' || ifnull(p.purchase_no, '(without a number)') || ' of \"' || p.user_id " \
     "|| '\"'"
+
+/* How a witness names an order; `o` has its id and order_id. */
+#define AUDIT_ORDER "'order ' || ifnull(o.id, 'without id') || ' \"' || ifnull(o.order_id, '') || '\"'"
 
 /* How times are written: milliseconds since 1970, UTC. */
 #define AUDIT_TIME(expression)                                                                             \

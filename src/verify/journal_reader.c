@@ -33,6 +33,27 @@ static const char table_sql[] =
     " CONSTRAINT \"acknowledges a purchase without a purchaseNo\""
     "   CHECK (outcome <> 'acknowledged' OR typeof(purchase_no) = 'text'))";
 
+static const char order_table_sql[] =
+    "CREATE TEMP TABLE audit_order_journal ("
+    " id INTEGER PRIMARY KEY, file INTEGER, line INTEGER, face,"
+    " order_id CONSTRAINT \"has an order that is no text\" CHECK (typeof(order_id) IN ('text', 'null')),"
+    " outcome CONSTRAINT \"has no outcome of acknowledged, refused or unknown\""
+    "   CHECK (ifnull(outcome, '') IN ('acknowledged', 'refused', 'unknown')),"
+    " code,"
+    " status,"
+    " number INTEGER,"
+    " CONSTRAINT \"names no order\""
+    "   CHECK (order_id IS NOT NULL OR (face = 'intake' AND outcome <> 'acknowledged')),"
+    " CONSTRAINT \"acknowledges an order without a status\""
+    "   CHECK (outcome <> 'acknowledged' OR typeof(status) = 'text'))";
+
+static const char insert_order_sql[] =
+    "INSERT INTO temp.audit_order_journal (file, line, face, order_id, outcome, code, status)"
+    " SELECT :file, :number, :face, max(CASE key WHEN 'order' THEN atom END),"
+    "   max(CASE key WHEN 'outcome' THEN atom END), ifnull(max(CASE key WHEN 'code' THEN atom END), ''),"
+    "   max(CASE key WHEN 'status' THEN atom END)"
+    " FROM json_each(:line)";
+
 /* PUR-YYYYMMDD- are 13 characters; what follows is the id. */
 static const char insert_sql[] =
     "INSERT INTO temp.audit_journal (file, line, sku, user_id, outcome, code, purchase_no, purchase_id)"
@@ -48,7 +69,8 @@ static const char insert_sql[] =
 
 /* Everything that the invariants look for by SKU and user; made when all lines are in, which is quicker. */
 static const char index_sql[] =
-    "CREATE INDEX temp.audit_journal_user ON audit_journal (sku, user_id, outcome, code, purchase_no)";
+    "CREATE INDEX temp.audit_journal_user ON audit_journal (sku, user_id, outcome, code, purchase_no);"
+    "CREATE INDEX temp.audit_order_journal_order ON audit_order_journal (face, order_id, outcome, status)";
 
 /* Nothing but NULLs for a line that is no JSON. */
 static const char header_sql[] =
@@ -57,18 +79,33 @@ static const char header_sql[] =
     "   json_type(line, '$.sku') = 'text', json_extract(line, '$.sku'),"
     "   CASE WHEN json_extract(line, '$.scenario') = 'duplicate-user' AND json_type(line, '$.users') = "
     "'integer'"
-    "     THEN json_extract(line, '$.users') ELSE 0 END FROM read";
+    "     THEN json_extract(line, '$.users') ELSE 0 END,"
+    "   json_type(line, '$.face') IS NOT NULL, json_extract(line, '$.face') FROM read";
 
-enum { HEADER_HAS_VERSION, HEADER_VERSION, HEADER_HAS_SKU, HEADER_SKU, HEADER_EXPECTED_USERS };
+enum {
+    HEADER_HAS_VERSION,
+    HEADER_VERSION,
+    HEADER_HAS_SKU,
+    HEADER_SKU,
+    HEADER_EXPECTED_USERS,
+    HEADER_HAS_FACE,
+    HEADER_FACE
+};
+
+enum face { FACE_PURCHASES, FACE_ORDERS, FACE_INTAKE };
+static const struct slice face_names[] = {[FACE_PURCHASES] = SLICE_INIT(""),
+    [FACE_ORDERS] = SLICE_INIT("orders"),
+    [FACE_INTAKE] = SLICE_INIT("intake")};
 
 struct reader {
     sqlite3 *db;
-    sqlite3_stmt *insert;
+    sqlite3_stmt *insert; /* made when the header has said what the lines are about */
     FILE *file;
     const char *path;
     int file_number;
     int64_t line_number;     /* from 1 */
     char sku[SKU_BYTES_MAX]; /* the header's */
+    enum face face;
     bool has_header;
     int64_t torn_bytes;
     char line[LINE_BYTES_MAX];
@@ -145,23 +182,45 @@ static enum err expect_users(struct reader *reader, int64_t users, struct error 
     return err;
 }
 
-/* The row of header_sql. */
-static enum err take_header_row(struct reader *reader, sqlite3_stmt *row, struct error *error)
+static enum err take_sku(struct reader *reader, sqlite3_stmt *row, struct error *error)
 {
     struct slice sku = db_text(row, HEADER_SKU);
     int64_t users = sqlite3_column_int64(row, HEADER_EXPECTED_USERS);
+    if (sqlite3_column_int(row, HEADER_HAS_SKU) == 0 || sku.len == 0 || sku.len >= sizeof reader->sku)
+        return broken(reader, "is a header without a usable \"sku\"", error);
+    memcpy(reader->sku, sku.base, sku.len);
+    reader->sku[sku.len] = '\0';
+    return users > 0 ? expect_users(reader, users, error) : ERR_NONE;
+}
+
+static enum err take_face(struct reader *reader, sqlite3_stmt *row, struct error *error)
+{
+    struct slice name = db_text(row, HEADER_FACE);
+    if (slice_eq(name, face_names[FACE_ORDERS]))
+        reader->face = FACE_ORDERS;
+    else if (slice_eq(name, face_names[FACE_INTAKE]))
+        reader->face = FACE_INTAKE;
+    else
+        return broken(reader, "is a header with a \"face\" other than orders and intake", error);
+    return ERR_NONE;
+}
+
+/* The row of header_sql. */
+static enum err take_header_row(struct reader *reader, sqlite3_stmt *row, struct error *error)
+{
     if (sqlite3_column_int(row, HEADER_HAS_VERSION) == 0)
         return broken(reader, "is not the header of a journal, {\"journal\":1,...}", error);
     if (sqlite3_column_int64(row, HEADER_VERSION) != JOURNAL_VERSION)
         return error_set(error, ERR_NEWER,
             "the journal %s has format version %lld, this auditor reads version %d", reader->path,
             (long long)sqlite3_column_int64(row, HEADER_VERSION), JOURNAL_VERSION);
-    if (sqlite3_column_int(row, HEADER_HAS_SKU) == 0 || sku.len == 0 || sku.len >= sizeof reader->sku)
-        return broken(reader, "is a header without a usable \"sku\"", error);
-    memcpy(reader->sku, sku.base, sku.len);
-    reader->sku[sku.len] = '\0';
+    bool has_face = sqlite3_column_int(row, HEADER_HAS_FACE) != 0;
+    enum err err = has_face ? take_face(reader, row, error) : take_sku(reader, row, error);
+    if (err != ERR_NONE)
+        return err;
     reader->has_header = true;
-    return users > 0 ? expect_users(reader, users, error) : ERR_NONE;
+    return db_prepare(
+        reader->db, has_face ? insert_order_sql : insert_sql, "keep the journal", &reader->insert, error);
 }
 
 static enum err take_header(struct reader *reader, struct error *error)
@@ -193,6 +252,7 @@ static enum err take_answer(struct reader *reader, struct error *error)
     db_bind_i64(reader->insert, ":file", reader->file_number);
     db_bind_i64(reader->insert, ":number", reader->line_number);
     db_bind_text(reader->insert, ":sku", slice_cstr(reader->sku));
+    db_bind_text(reader->insert, ":face", face_names[reader->face]);
     db_bind_text(reader->insert, ":line", line_of(reader));
     if (sqlite3_step(reader->insert) != SQLITE_DONE) {
         if ((sqlite3_errcode(reader->db) & 0xff) == SQLITE_CONSTRAINT)
@@ -248,7 +308,8 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
     enum err err = db_prepare(reader->db,
         "SELECT count(*), total(outcome = 'acknowledged'), total(outcome = 'refused'), total(outcome = "
         "'unknown')"
-        " FROM temp.audit_journal WHERE file = :file",
+        " FROM (SELECT file, outcome FROM temp.audit_journal UNION ALL"
+        "   SELECT file, outcome FROM temp.audit_order_journal) WHERE file = :file",
         doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
@@ -258,7 +319,10 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
     } else if (sqlite3_column_int64(stmt, 0) == 0) {
         err = error_set(error, ERR_REFUSED, "the journal %s says nothing: it holds no answer", reader->path);
     } else {
-        counts->lines += sqlite3_column_int64(stmt, 0);
+        int64_t lines = sqlite3_column_int64(stmt, 0);
+        counts->lines += lines;
+        counts->order_lines += reader->face == FACE_ORDERS ? lines : 0;
+        counts->trading_lines += reader->face == FACE_INTAKE ? lines : 0;
         counts->acknowledged += sqlite3_column_int64(stmt, 1);
         counts->refused += sqlite3_column_int64(stmt, 2);
         counts->unknown += sqlite3_column_int64(stmt, 3);
@@ -270,7 +334,9 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
 
 enum err journal_reader_init(sqlite3 *db, struct error *error)
 {
-    return db_exec(db, table_sql, "make the tables of the audit", error);
+    static const char doing[] = "make the tables of the audit";
+    enum err err = db_exec(db, table_sql, doing, error);
+    return err == ERR_NONE ? db_exec(db, order_table_sql, doing, error) : err;
 }
 
 enum err journal_reader_finish(sqlite3 *db, struct error *error)
@@ -293,9 +359,7 @@ enum err journal_reader_load(
         err = error_set(error, ERR_IO, "cannot read the journal %s: %s", path, strerror(errno));
         goto out;
     }
-    err = db_prepare(db, insert_sql, "keep the journal", &reader->insert, error);
-    if (err == ERR_NONE)
-        err = take_lines(reader, error);
+    err = take_lines(reader, error);
     if (err == ERR_NONE)
         err = add_counts(reader, counts, error);
 out:

@@ -8,12 +8,22 @@
  *   {"sku":"S","user":"u2","outcome":"refused","code":"SALE_NOT_ACTIVE"}
  *   {"sku":"S","user":"u3","outcome":"unknown","code":"timeout"}
  *
+ * or, of orders, which are told by their own names:
+ *
+ *   {"journal":1,"scenario":"async-flash","face":"orders"}                              or "face":"intake"
+ *   {"order":"0d3c8a52-...","outcome":"acknowledged","status":"pending"}
+ *   {"order":"7b1f09e4-...","outcome":"refused","code":"HTTP_503"}
+ *   {"order":"c2d4f7aa-...","outcome":"unknown","code":"timeout"}     intake: without "order", nobody knows
+ * it
+ *
  * Members that are not listed are ignored. A line without "sku" speaks of the header's. The last line of a
  * file may be torn (the writer was killed): a line that has no end and is no JSON is left out and reported;
  * any other line that is none of the above makes the journal unusable, because nobody knows what it said.
  *
  *   temp.audit_journal   id, file (from 1), line, sku, user_id, outcome, code, purchase_no, purchase_id
  *                        (the digits that end the number; NULL: it is no purchase number)
+ *   temp.audit_order_journal   id, file, line, face ("orders", "intake"), order_id, outcome, code,
+ *                              status, number (of a trading order: see trading_names.h)
  */
 #ifndef DOORBUSTER_VERIFY_JOURNAL_READER_H
 #define DOORBUSTER_VERIFY_JOURNAL_READER_H
@@ -29,10 +39,12 @@ struct journal_counts {
     int64_t acknowledged;
     int64_t refused;
     int64_t unknown;
-    int64_t torn_bytes; /* 0: no file ends in a torn line */
+    int64_t order_lines;   /* of these, about orders with slow payment */
+    int64_t trading_lines; /* ... about trading orders */
+    int64_t torn_bytes;    /* 0: no file ends in a torn line */
 };
 
-/* Makes the table, empty. Needs the tables of sums.h. */
+/* Makes the tables, empty. Needs the tables of sums.h. */
 MUST_CHECK enum err journal_reader_init(sqlite3 *db, struct error *error);
 
 /*

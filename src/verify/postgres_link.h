@@ -14,8 +14,8 @@ struct postgres_link {
     char name[DATABASE_NAME_LEN_MAX]; /* without the password */
 };
 
-/* Waits for 10 s at the most. ERR_USAGE: no URL; ERR_UNAVAILABLE and others of base/sqlstate.h: the message
- * says which, and shows no password. Nothing is to be closed after an error. */
+/* Waits for 3.5 s at the most for each host of the URL. ERR_USAGE: no URL; ERR_UNAVAILABLE and others of
+ * base/sqlstate.h: the message says which, and shows no password. Nothing is to be closed after an error. */
 MUST_CHECK enum err postgres_link_open(struct postgres_link *link, const char *url, struct error *error);
 void postgres_link_close(struct postgres_link *link);
 

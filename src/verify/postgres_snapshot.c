@@ -20,8 +20,9 @@
 #include "verify/db.h"
 #include "verify/postgres_link.h"
 #include "verify/postgres_sound.h"
+#include "verify/views.h"
 
-enum { SCHEMA_VERSION = 1, COLUMNS_MAX = 16, SQL_LEN_MAX = 2048 };
+enum { SCHEMA_VERSION_MAX = 2, SCHEMA_VERSION_ORDERS = 2, COLUMNS_MAX = 16, SQL_LEN_MAX = 2048 };
 
 /* Above this size temporary tables go to a file too. */
 #define MEMORY_STORE_BYTES_MAX (INT64_C(1) << 30)
@@ -30,18 +31,33 @@ enum kind { KIND_NONE, KIND_INTEGER, KIND_TIME, KIND_TEXT, KIND_BYTES };
 
 struct table {
     const char *name;
+    int64_t since;                    /* schema version; earlier stores have none */
     const char *columns[COLUMNS_MAX]; /* NULL past the end */
 };
 
-/* purchases is the view that everybody reads; that it shows all of purchase_log is checked apart. */
+/* In order of `since`. The secrets stay where they are. purchases is the view that everybody reads; that it
+ * shows all of purchase_log is checked apart. */
 static const struct table tables[] = {
-    {"products",
+    {"products", 1,
         {"id", "sku", "product_name", "initial_stock", "stock", "price_minor", "per_user_limit", "start_time",
             "end_time", "state", "end_reason", "created_at", "created_by", "updated_at", "updated_by"}},
-    {"purchases", {"id", "product_id", "user_id", "nth", "purchased_at", "purchase_no"}},
-    {"idempotency_keys", {"id", "scope", "key", "fingerprint", "result", "number", "time", "created_at"}},
-    {"sequences", {"name", "next_value"}},
-    {"work", {"id", "kind", "subject", "body", "due_at", "token", "created_at"}},
+    {"purchases", 1, {"id", "product_id", "user_id", "nth", "purchased_at", "purchase_no"}},
+    {"idempotency_keys", 1, {"id", "scope", "key", "fingerprint", "result", "number", "time", "created_at"}},
+    {"sequences", 1, {"name", "next_value"}},
+    {"work", 1, {"id", "kind", "subject", "body", "due_at", "token", "created_at"}},
+    {"orders", SCHEMA_VERSION_ORDERS,
+        {"id", "order_id", "customer_id", "customer_email", "items", "amount_minor", "priority", "is_sync",
+            "deadline", "fingerprint", "status", "attempts", "created_at", "updated_at", "paid_at"}},
+    {"payments", SCHEMA_VERSION_ORDERS, {"id", "amount_minor", "outcome", "attempts", "created_at"}},
+    {"notifications", SCHEMA_VERSION_ORDERS,
+        {"id", "order_id", "channel", "event", "created_at", "delivered_at"}},
+    {"accounts", SCHEMA_VERSION_ORDERS,
+        {"id", "username", "username_key", "email", "email_key", "full_name", "password_hash", "created_at"}},
+    {"intake_orders", SCHEMA_VERSION_ORDERS,
+        {"id", "account_id", "symbol", "side", "order_type", "quantity", "price", "stop_price",
+            "trailing_stop_pct", "iceberg_qty", "time_in_force", "created_at", "cancelled_at"}},
+    {"intake_deliveries", SCHEMA_VERSION_ORDERS, {"last_id", "first_id", "executed_at"}},
+    {"intake_state", SCHEMA_VERSION_ORDERS, {"id", "next_id", "sent_id", "executed_id"}},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -49,6 +65,7 @@ struct loader {
     struct postgres_link link;
     sqlite3 *db;
     struct error *error;
+    int64_t version;                           /* of the schema */
     enum kind kinds[TABLE_COUNT][COLUMNS_MAX]; /* KIND_NONE: the column is missing */
 };
 
@@ -103,8 +120,9 @@ static enum err check_database(const struct loader *loader)
     return err;
 }
 
-static enum err check_version(const struct loader *loader, int64_t *version)
+static enum err check_version(struct loader *loader)
 {
+    int64_t *version = &loader->version;
     const char *name = loader->link.name;
     *version = 0;
     enum err err = check_database(loader);
@@ -115,12 +133,12 @@ static enum err check_version(const struct loader *loader, int64_t *version)
     if (*version < 1)
         return error_set(
             loader->error, ERR_CORRUPT, "doorbuster_schema of %s does not hold one row with a version", name);
-    if (*version > SCHEMA_VERSION)
+    if (*version > SCHEMA_VERSION_MAX)
         return error_set(loader->error, ERR_NEWER,
             "the store %s has schema version %lld, this auditor knows versions up to %d; use the doorbuster "
             "that made "
             "it",
-            name, (long long)*version, SCHEMA_VERSION);
+            name, (long long)*version, SCHEMA_VERSION_MAX);
     return ERR_NONE;
 }
 
@@ -133,6 +151,7 @@ static enum kind kind_of(struct slice type)
         {SLICE_INIT("bigint"), KIND_INTEGER},
         {SLICE_INIT("integer"), KIND_INTEGER},
         {SLICE_INIT("smallint"), KIND_INTEGER},
+        {SLICE_INIT("boolean"), KIND_INTEGER}, /* 0 or 1, as in a file */
         {SLICE_INIT("timestamp with time zone"), KIND_TIME},
         {SLICE_INIT("bytea"), KIND_BYTES},
     };
@@ -151,25 +170,37 @@ static void note_column(struct loader *loader, struct slice table, struct slice 
                 loader->kinds[t][c] = kind_of(type);
 }
 
-static const char columns_sql[] =
-    "SELECT c.relname, a.attname, a.atttypid::regtype FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = "
-    "a.attrelid"
-    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid IN (to_regclass('products'), "
-    "to_regclass('purchases'),"
-    " to_regclass('idempotency_keys'), to_regclass('sequences'), to_regclass('work'))";
+static void put_regclasses(struct strbuf *sql)
+{
+    for (size_t t = 0; t < TABLE_COUNT; t++)
+        strbuf_printf(sql, "%sto_regclass('%s')", t > 0 ? ", " : "", tables[t].name);
+}
+
+static enum err ask_columns(const struct loader *loader, PGresult **result)
+{
+    char text[SQL_LEN_MAX];
+    struct strbuf sql;
+    strbuf_init(&sql, text, sizeof text);
+    strbuf_lit(&sql, "SELECT c.relname, a.attname, a.atttypid::regtype FROM pg_attribute AS a"
+                     " JOIN pg_class AS c ON c.oid = a.attrelid"
+                     " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid IN (");
+    put_regclasses(&sql);
+    strbuf_lit(&sql, ")");
+    strbuf_put_char(&sql, '\0');
+    return postgres_link_ask(&loader->link, text, "look at the tables of", result, loader->error);
+}
 
 static enum err look_at_columns(struct loader *loader)
 {
     PGresult *result;
-    enum err err =
-        postgres_link_ask(&loader->link, columns_sql, "look at the tables of", &result, loader->error);
+    enum err err = ask_columns(loader, &result);
     if (err != ERR_NONE)
         return err;
     for (int i = 0; i < PQntuples(result); i++)
         note_column(loader, slice_cstr(PQgetvalue(result, i, 0)), slice_cstr(PQgetvalue(result, i, 1)),
             slice_cstr(PQgetvalue(result, i, 2)));
     PQclear(result);
-    for (size_t t = 0; t < TABLE_COUNT; t++) {
+    for (size_t t = 0; t < TABLE_COUNT && tables[t].since <= loader->version; t++) {
         bool has_column = false;
         for (size_t c = 0; c < COLUMNS_MAX; c++)
             has_column = has_column || loader->kinds[t][c] != KIND_NONE;
@@ -204,6 +235,8 @@ static int64_t get_integer(const struct field *field)
     }
     if (field->len == (int32_t)sizeof(int32_t))
         return (int32_t)get_u32(field->base);
+    if (field->len == 1)
+        return field->base[0];
     return (int16_t)((field->base[0] << 8) | field->base[1]);
 }
 
@@ -364,24 +397,40 @@ static enum err load_table(struct loader *loader, const struct table *table, con
 
 /* --- the whole --- */
 
-/* The ids that invariants look rows up by; and what snapshot.h promises beside the tables. Each node reserves
- * blocks of ids here, so the next one is what stands here and nothing else. */
-static const char after_sql[] =
-    "CREATE INDEX main.products_id ON products (id);"
-    "CREATE INDEX main.purchases_id ON purchases (id);"
-    "CREATE TEMP VIEW audit_work AS SELECT * FROM main.work;"
-    "CREATE TEMP VIEW audit_sequences AS"
-    " SELECT n.name, s.next_value, s.next_value AS next_id, n.id_last"
-    " FROM (SELECT 'products' AS name, ifnull((SELECT max(id) FROM main.products), 0) AS id_last"
-    "   UNION ALL SELECT 'purchases', ifnull((SELECT max(id) FROM main.purchases), 0)"
-    "   UNION ALL SELECT 'work', ifnull((SELECT max(id) FROM main.work), 0)) AS n"
-    " LEFT JOIN main.sequences AS s ON s.name = n.name";
+/* What invariants look rows up by. */
+static const char index_sql[] = "CREATE INDEX main.products_id ON products (id);"
+                                "CREATE INDEX main.purchases_id ON purchases (id);"
+                                "CREATE INDEX main.work_id ON work (id)";
+static const char index_orders_sql[] =
+    "CREATE INDEX main.orders_id ON orders (id);"
+    "CREATE INDEX main.payments_id ON payments (id);"
+    "CREATE INDEX main.notifications_id ON notifications (id);"
+    "CREATE INDEX main.intake_orders_id ON intake_orders (id);"
+    "CREATE INDEX main.intake_deliveries_id ON intake_deliveries (last_id)";
+
+static enum err order_rows(const struct loader *loader)
+{
+    static const char doing[] = "order the rows";
+    struct views views = {
+        .is_database = true, .has_work = true, .has_orders = loader->version >= SCHEMA_VERSION_ORDERS};
+    enum err err = db_exec(loader->db, index_sql, doing, loader->error);
+    if (err == ERR_NONE && views.has_orders)
+        err = db_exec(loader->db, index_orders_sql, doing, loader->error);
+    if (err == ERR_NONE)
+        err = views_make(loader->db, &views, loader->error);
+    if (err == ERR_NONE)
+        err = db_exec(loader->db, "CREATE TEMP TABLE audit_damage (fault)", doing, loader->error);
+    return err;
+}
 
 static enum err open_copy(struct loader *loader)
 {
     static const char doing[] = "make a place for the rows";
-    static const char size_sql[] = "SELECT pg_table_size('products') + pg_table_size('purchase_log')"
-                                   " + pg_table_size('idempotency_keys') + pg_table_size('work')";
+    /* What is missing is NULL, which a sum leaves out. */
+    static const char size_sql[] =
+        "SELECT sum(pg_table_size(to_regclass(name))) FROM unnest(ARRAY['products', 'purchase_log',"
+        " 'idempotency_keys', 'work', 'orders', 'payments', 'notifications', 'accounts', 'intake_orders',"
+        " 'intake_deliveries']) AS name";
     int64_t size_bytes = 0;
     enum err err = ask_number(loader, size_sql, "measure the tables of", 0, &size_bytes);
     if (err != ERR_NONE)
@@ -396,19 +445,17 @@ static enum err open_copy(struct loader *loader)
         doing, loader->error);
 }
 
-static enum err load(struct loader *loader, int64_t *version)
+static enum err load(struct loader *loader)
 {
-    enum err err = check_version(loader, version);
+    enum err err = check_version(loader);
     if (err == ERR_NONE)
         err = look_at_columns(loader);
     if (err == ERR_NONE)
         err = open_copy(loader);
-    for (size_t t = 0; t < TABLE_COUNT && err == ERR_NONE; t++)
+    for (size_t t = 0; t < TABLE_COUNT && tables[t].since <= loader->version && err == ERR_NONE; t++)
         err = load_table(loader, &tables[t], loader->kinds[t]);
     if (err == ERR_NONE)
-        err = db_exec(loader->db, after_sql, "order the rows", loader->error);
-    if (err == ERR_NONE)
-        err = db_exec(loader->db, "CREATE TEMP TABLE audit_damage (fault)", "order the rows", loader->error);
+        err = order_rows(loader);
     if (err == ERR_NONE)
         err = postgres_sound_check(&loader->link, loader->db, loader->error);
     if (err == ERR_NONE)
@@ -437,7 +484,8 @@ enum err postgres_snapshot_open(
     enum err err = within == NULL ? open_link(&loader.link, url, error) : ERR_NONE;
     if (err != ERR_NONE)
         return err;
-    err = load(&loader, &snapshot->schema_version);
+    err = load(&loader);
+    snapshot->schema_version = loader.version;
     if (within == NULL)
         postgres_link_close(&loader.link);
     snapshot->db = loader.db;

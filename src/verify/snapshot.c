@@ -28,11 +28,13 @@
 #include "base/strbuf.h"
 #include "verify/db.h"
 #include "verify/postgres_snapshot.h"
+#include "verify/views.h"
 
 enum {
     APPLICATION_ID = 0x44425354, /* "DBST" */
-    SCHEMA_VERSION_MAX = 2,
-    SCHEMA_VERSION_WORK = 2, /* the first with the table work */
+    SCHEMA_VERSION_MAX = 3,
+    SCHEMA_VERSION_WORK = 2,   /* the first with the table work */
+    SCHEMA_VERSION_ORDERS = 3, /* the first with orders, accounts and trading orders */
     BUSY_TIMEOUT_MS = 5000,
     URI_LEN_MAX = 3 * PATH_MAX + 64 /* each byte of the path may become %XX */
 };
@@ -178,32 +180,18 @@ static enum err check_kind(struct snapshot *snapshot, const char *path, struct e
     return ERR_NONE;
 }
 
-#define NEXT_IDS_BEGIN                                                                            \
-    "CREATE TEMP VIEW audit_sequences AS"                                                         \
-    " SELECT n.name, s.next_value, max(s.next_value, n.id_last + 1) AS next_id, n.id_last"        \
-    " FROM (SELECT 'products' AS name, ifnull((SELECT max(id) FROM main.products), 0) AS id_last" \
-    "   UNION ALL SELECT 'purchases', ifnull((SELECT max(id) FROM main.purchases), 0)"            \
-    "   UNION ALL SELECT 'idempotency_keys', ifnull((SELECT max(id) FROM main.idempotency_keys), 0)"
-#define NEXT_IDS_END ") AS n LEFT JOIN main.sequences AS s ON s.name = n.name;"
-
 static const char damage_sql[] = "CREATE TEMP VIEW audit_damage AS SELECT integrity_check AS fault FROM "
                                  "pragma_integrity_check(100, 'main')"
                                  " WHERE integrity_check <> 'ok'";
 
-/* Schema version 1 has no work. */
-static const char without_work_sql[] = NEXT_IDS_BEGIN NEXT_IDS_END
-    "CREATE TEMP VIEW audit_work AS SELECT NULL AS id, NULL AS kind, NULL AS subject, NULL AS body,"
-    " NULL AS due_at, NULL AS token, NULL AS created_at WHERE false";
-static const char with_work_sql[] =
-    NEXT_IDS_BEGIN "   UNION ALL SELECT 'work', ifnull((SELECT max(id) FROM main.work), 0)" NEXT_IDS_END
-                   "CREATE TEMP VIEW audit_work AS SELECT * FROM main.work";
-
 static enum err make_views(const struct snapshot *snapshot, struct error *error)
 {
-    static const char doing[] = "set up the audit";
-    const char *sql = snapshot->schema_version >= SCHEMA_VERSION_WORK ? with_work_sql : without_work_sql;
-    enum err err = db_exec(snapshot->db, damage_sql, doing, error);
-    return err == ERR_NONE ? db_exec(snapshot->db, sql, doing, error) : err;
+    struct views views = {
+        .has_work = snapshot->schema_version >= SCHEMA_VERSION_WORK,
+        .has_orders = snapshot->schema_version >= SCHEMA_VERSION_ORDERS,
+    };
+    enum err err = db_exec(snapshot->db, damage_sql, "set up the audit", error);
+    return err == ERR_NONE ? views_make(snapshot->db, &views, error) : err;
 }
 
 enum err snapshot_open(struct snapshot *snapshot, const char *store, struct error *error)

@@ -7,6 +7,10 @@
  *   temp.audit_shared    id of every purchase that stands behind a row of audit_repeats
  *   temp.audit_products  one row per product_id that occurs in purchases, whether the product exists or not:
  *                        product_id, purchases, buyers (different users), purchased_first, purchased_last
+ *   temp.audit_order_repeats         one row per order_id that is there more than once: order_id, orders,
+ *                        id_first, id_last
+ *   temp.audit_notification_repeats  one row per (order, channel) with more than one notification: order_id,
+ *                        channel, notifications, id_last
  *   temp.audit           the view to ask: one row per product with its columns, its sums (0 without
  *   purchases) and expected_users (NULL: nothing is expected), from temp.audit_expected (sku, users)
  */
@@ -17,7 +21,8 @@
 
 #include "base/err.h"
 
-/* Memory: 24 bytes a purchase while it runs. ERR_CORRUPT: the rows cannot be read. */
+/* Needs what snapshot.h promises. Memory: 24 bytes a purchase, an order or a notification while it runs.
+ * ERR_CORRUPT: the rows cannot be read. */
 MUST_CHECK enum err sums_make(sqlite3 *db, struct error *error);
 
 #endif

@@ -11,6 +11,7 @@
 #include "verify/audit_report.h"
 #include "verify/snapshot.h"
 #include "verify/sums.h"
+#include "verify/trading_names.h"
 
 /* A store that is taken up by a server or changed twice while it is being read is not a stopped one. */
 enum { ATTEMPTS_MAX = 3 };
@@ -51,6 +52,8 @@ static enum err load_journals(struct run *run)
     enum err err = journal_reader_init(db, run->error);
     for (size_t i = 0; i < options->journal_count && err == ERR_NONE; i++)
         err = journal_reader_load(db, options->journals[i], (int)i + 1, &run->counts, run->error);
+    if (err == ERR_NONE && run->counts.trading_lines > 0)
+        err = trading_names_resolve(&run->snapshot, options->store_path, options->connection, run->error);
     if (err == ERR_NONE)
         err = journal_reader_finish(db, run->error);
     if (err == ERR_NONE && options->is_journal_complete && run->counts.torn_bytes > 0)
@@ -95,39 +98,61 @@ static enum err count_wanted(struct run *run, const char *sql, int64_t *count)
     return err;
 }
 
+struct contents {
+    int64_t products;
+    int64_t purchases;
+    int64_t others;  /* rows of orders and accounts */
+    int64_t answers; /* of journals, about products of the store */
+    int64_t acknowledged;
+};
+
+static enum err count_contents(struct run *run, struct contents *contents)
+{
+    const struct {
+        const char *sql;
+        int64_t *count;
+    } rows[] = {
+        {"SELECT count(*) FROM main.products WHERE :sku IS NULL OR sku = :sku", &contents->products},
+        {"SELECT count(*) FROM main.purchases WHERE :sku IS NULL", &contents->purchases},
+        {"SELECT count(*) FROM temp.audit_orders", &run->summary->orders},
+        {"SELECT count(*) FROM temp.audit_intake_orders", &run->summary->trading_orders},
+        {"SELECT count(*) FROM temp.audit_accounts", &contents->others},
+        {"SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
+         " AND sku IN (SELECT sku FROM main.products)",
+            &contents->answers},
+        {"SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
+         " AND outcome = 'acknowledged'",
+            &contents->acknowledged},
+    };
+    enum err err = ERR_NONE;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == ERR_NONE; i++)
+        err = count_wanted(run, rows[i].sql, rows[i].count);
+    contents->others += run->summary->orders + run->summary->trading_orders;
+    return err;
+}
+
 /* An audit of nothing would pass. */
 static enum err check_there_is_something(struct run *run)
 {
     const struct verify_options *options = run->options;
-    int64_t products = 0;
-    int64_t purchases = 0;
-    int64_t answers = 0;
-    int64_t acknowledged = 0;
-    enum err err =
-        count_wanted(run, "SELECT count(*) FROM main.products WHERE :sku IS NULL OR sku = :sku", &products);
-    if (err == ERR_NONE)
-        err = count_wanted(run, "SELECT count(*) FROM main.purchases WHERE :sku IS NULL", &purchases);
-    if (err == ERR_NONE)
-        err = count_wanted(run,
-            "SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
-            " AND sku IN (SELECT sku FROM main.products)",
-            &answers);
-    if (err == ERR_NONE)
-        err = count_wanted(run,
-            "SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
-            " AND outcome = 'acknowledged'",
-            &acknowledged);
+    struct contents contents = {.products = 0};
+    int64_t order_lines = run->counts.order_lines + run->counts.trading_lines;
+    enum err err = count_contents(run, &contents);
     if (err != ERR_NONE)
         return err;
-    if (options->sku != NULL && products == 0)
+    bool is_said_nothing =
+        contents.answers == 0 && contents.acknowledged == 0 && (order_lines == 0 || options->sku != NULL);
+    bool is_empty = contents.products == 0 && contents.purchases == 0 && contents.others == 0 &&
+                    contents.acknowledged == 0 && order_lines == 0;
+    if (options->sku != NULL && contents.products == 0)
         return error_set(
             run->error, ERR_REFUSED, "the store %s has no product %s", run->snapshot.name, options->sku);
-    if (options->journal_count > 0 && answers == 0 && acknowledged == 0)
+    if (options->journal_count > 0 && is_said_nothing)
         return error_set(run->error, ERR_REFUSED, "the journals say nothing about %s",
             options->sku != NULL ? options->sku : "any product of this store");
-    if (products == 0 && purchases == 0 && acknowledged == 0)
-        return error_set(run->error, ERR_REFUSED, "the store %s holds no product: there is nothing to audit",
-            run->snapshot.name);
+    if (is_empty)
+        return error_set(run->error, ERR_REFUSED,
+            "the store %s holds no product and no order: there is nothing to audit", run->snapshot.name);
     return ERR_NONE;
 }
 
@@ -221,6 +246,17 @@ static enum err check_subjects(struct run *run)
     return err;
 }
 
+static void check_store(struct run *run)
+{
+    struct subject store = {
+        .is_store = true,
+        .has_order_journal = run->counts.order_lines > 0,
+        .has_trading_journal = run->counts.trading_lines > 0,
+        .is_complete = run->options->is_journal_complete,
+    };
+    check_all(run, &store);
+}
+
 static enum err begin_audit(struct run *run)
 {
     audit_report_sources(&run->report, run->options, &run->snapshot, &run->counts);
@@ -231,12 +267,13 @@ static enum err begin_audit(struct run *run)
 /* Rows that cannot be read at all: then the soundness of the file is the one thing left to say. */
 static enum err check_soundness_alone(struct run *run, enum err err)
 {
+    static const struct subject store = {.is_store = true};
     struct error kept = *run->error;
     if (begin_audit(run) != ERR_NONE)
         return err;
     for (size_t i = 0; i < invariant_count(); i++)
         if (invariant_at(i) == &inv_store_sound)
-            check_one(run, i, NULL);
+            check_one(run, i, &store);
     audit_report_section_end(&run->report);
     *run->error = kept;
     return run->summary->violated > 0 ? ERR_NONE : err;
@@ -257,7 +294,7 @@ static enum err check_snapshot(struct run *run)
         err = begin_audit(run);
     if (err != ERR_NONE)
         return err;
-    check_all(run, NULL);
+    check_store(run);
     return check_subjects(run);
 }
 

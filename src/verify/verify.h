@@ -29,8 +29,10 @@ struct verify_options {
 
 struct verify_summary {
     int64_t products;
-    int64_t purchases; /* of these products */
-    int64_t checks;    /* invariants times subjects */
+    int64_t purchases;      /* of these products */
+    int64_t orders;         /* with slow payment, in the whole store */
+    int64_t trading_orders; /* in the whole store */
+    int64_t checks;         /* invariants times subjects */
     int64_t violated;
     int64_t unchecked; /* could not be looked at */
     int64_t duration_ns;

@@ -24,6 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import services
 import stores
+from ordering import Orders, Provider
 from server import Server, binary
 from shop import Shop
 
@@ -56,7 +57,7 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(config, items):
     """The most basic tests first, those that kill servers last; all on one kind of store before the next."""
     leave_out(config, items)
-    order = ["contracts_doc", "flash_sale", "ops", "sse", "http_hostile", "shutdown", "disk", "idle", "crash"]
+    order = ["contracts_doc", "flash_sale", "orders", "ops", "sse", "http_hostile", "shutdown", "disk", "idle", "crash"]
 
     def rank(item):
         name = Path(str(item.fspath)).stem
@@ -141,14 +142,15 @@ def store(store_kind):
 class SharedServer:
     """Starts again when a test has killed it, so that one failure stays one failure."""
 
-    def __init__(self, make_store):
+    def __init__(self, make_store, *arguments):
         self.make_store = make_store
+        self.arguments = arguments
         self.server = None
 
     def get(self):
         if self.server is None or not self.server.is_running():
             # Several net threads also on a small machine, which would get only one by itself.
-            self.server = Server(self.make_store(), ["--net-threads", "3"]).start()
+            self.server = Server(self.make_store(), ["--net-threads", "3", *self.arguments]).start()
         return self.server
 
 
@@ -167,6 +169,53 @@ def server(shared_server):
     yield server
     server.check_silence()
     assert server.is_running(), f"the server died in this test: {server.process.returncode}\n{server.err.text()}"
+
+
+@pytest.fixture(scope="session")
+def shared_order_server(store_kind):
+    shared = SharedServer(store_kind, "--payment-time", "20ms")
+    yield shared
+    if shared.server is not None and shared.server.is_running():
+        shared.server.stop()
+
+
+@pytest.fixture
+def orders(shared_order_server):
+    """A client of a shared server whose payments are quick, alive and silent after the test."""
+    server = shared_order_server.get()
+    client = Orders(server)
+    yield client
+    client.close()
+    server.check_silence()
+    assert server.is_running(), f"the server died in this test: {server.process.returncode}\n{server.err.text()}"
+
+
+@pytest.fixture
+def orders_of():
+    """orders_of(server): a client of that server's orders, closed at the end."""
+    clients = []
+
+    def open_client(server):
+        clients.append(Orders(server))
+        return clients[-1]
+
+    yield open_client
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def start_provider():
+    """start_provider(answer) starts a payment provider, gone at the end."""
+    providers = []
+
+    def start(*arguments):
+        providers.append(Provider(*arguments))
+        return providers[-1]
+
+    yield start
+    for provider in providers:
+        provider.close()
 
 
 @pytest.fixture

@@ -73,10 +73,10 @@ def one_line(done, *words):
         assert word in done.stderr, done.stderr
 
 
-def make_shop(path, count):
-    """A stopped embedded store in order with `count` purchases."""
+def make_shop(path, count, versions=None):
+    """A stopped embedded store in order with `count` purchases; of an older version when there is one."""
     database = sqlite3.connect(path)
-    for script in sorted((ROOT / "src/store/schema").glob("sqlite_*.sql")):
+    for script in sorted((ROOT / "src/store/schema").glob("sqlite_*.sql"))[:versions]:
         database.executescript(script.read_text())
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("INSERT INTO products VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?, 'ACTIVE',"

@@ -39,7 +39,7 @@ def wait_closeout(server, sku):
 
 
 def work_left(store):
-    return store.rows("SELECT kind, subject, token FROM work")
+    return store.rows("SELECT kind, subject, token FROM work WHERE kind = 'sale-closeout'")
 
 
 def test_sold_out_sale_is_proven(start_server, shop_of):
@@ -157,7 +157,8 @@ GATE = """
 CREATE TABLE gate (is_closed boolean);
 CREATE TABLE gate_closes_at (work_left bigint);
 CREATE FUNCTION close_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO gate SELECT true FROM gate_closes_at WHERE work_left >= (SELECT count(*) FROM work);
+    INSERT INTO gate SELECT true FROM gate_closes_at
+        WHERE work_left >= (SELECT count(*) FROM work WHERE kind = 'sale-closeout');
     RETURN NULL; END $$;
 CREATE TRIGGER close_gate AFTER DELETE ON work FOR EACH STATEMENT EXECUTE FUNCTION close_gate();
 CREATE FUNCTION pass_gate() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
@@ -185,7 +186,7 @@ def no_reading(database, work_left=None):
 def claims(database):
     """{SKU: (token, end of the lease in seconds)} of the work that somebody has claimed."""
     return {sku: (token, float(due)) for sku, token, due in database.rows(
-        "SELECT subject, token, extract(epoch FROM due_at) FROM work WHERE token > 0")}
+        "SELECT subject, token, extract(epoch FROM due_at) FROM work WHERE token > 0 AND kind = 'sale-closeout'")}
 
 
 def proofs(node):
@@ -198,7 +199,8 @@ def proofs(node):
 
 def wait_done(database, died):
     """Until there is no work left; seconds since then."""
-    wait_for(lambda: database.rows("SELECT count(*) FROM work") == [(0,)], "no work is left", 3 * TAKEN_OVER_SECONDS)
+    wait_for(lambda: database.rows("SELECT count(*) FROM work WHERE kind = 'sale-closeout'") == [(0,)],
+        "no work is left", 3 * TAKEN_OVER_SECONDS)
     return time.monotonic() - died
 
 

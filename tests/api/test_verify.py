@@ -6,11 +6,11 @@ journals of `doorbuster rush`, and for its exit status. What each invariant catc
 import json
 import sqlite3
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
 
+from buyers import buying
 from server import binary, clean_environment
 from shop import Shop, new_sku, new_user
 
@@ -108,30 +108,9 @@ def test_audits_while_it_sells_see_one_moment(start_server, shop_of):
     """The audit of a store in use mixes two moments: stock and purchases do not fit, or it disturbs the server."""
     server = start_server(*NO_LIMIT)
     sku = shop_of(server).sale(1_000_000)
-    over, sold, problems = threading.Event(), [0], []
-
-    def buy_on():
-        shop = Shop(server)
-        try:
-            while not over.is_set():
-                shop.buy_well(sku)
-                sold[0] += 1
-        except BaseException as problem:  # handed to the test below
-            problems.append(problem)
-        finally:
-            shop.close()
-
-    threads = [threading.Thread(target=buy_on) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with buying(server, sku) as sold:
         for _ in range(10):
             verify(server.store)
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    assert not problems, problems[0]
     assert sold[0] > 10
 
 

@@ -3,28 +3,33 @@
 The auditor on a PostgreSQL store: books in order pass, and each way of spoiling them, the rows or what stands behind
 them, is caught by the invariants that must catch it and by no other. Beside a server at work, and where it may not in.
 """
+import contextlib
 import json
-import threading
+import socket
 
 import pytest
 
-from postgres_books import GOOD, HOLDS, PASSWORD, USAGE, VIOLATED, WORLD, one_line, run, start_postgres
+from buyers import buying
+from postgres_books import GOOD, HOLDS, PASSWORD, ROOT, USAGE, VIOLATED, WORLD, one_line, run, start_postgres
+from postgres_order_books import GOOD_ORDERS, ORDER_ROWS, TOLERATED
 from server import Server
 from shop import Shop
 
 pytestmark = pytest.mark.needs("postgres")
 
+# The tables that the auditor looks at; nobody may lose the secrets.
+TABLES = "(SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'" \
+    " AND relname NOT IN ('doorbuster_schema', 'secrets'))"
+
 # Takes away what would refuse the rows below. store-sound then speaks too.
-UNBOUND = """
+UNBOUND = f"""
 DO $$ DECLARE c record; BEGIN
-  FOR c IN SELECT conrelid::regclass AS name, conname FROM pg_constraint WHERE conrelid IN ('products'::regclass,
-      'purchase_log'::regclass, 'idempotency_keys'::regclass, 'sequences'::regclass, 'work'::regclass)
+  FOR c IN SELECT conrelid::regclass AS name, conname FROM pg_constraint WHERE conrelid IN {TABLES}
       ORDER BY contype = 'f' DESC LOOP
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.name, c.conname);
   END LOOP;
   FOR c IN SELECT attrelid::regclass AS name, attname FROM pg_attribute WHERE attnotnull AND attnum > 0
-      AND attidentity = '' AND attrelid IN ('products'::regclass, 'purchase_log'::regclass,
-      'idempotency_keys'::regclass, 'sequences'::regclass, 'work'::regclass) LOOP
+      AND attidentity = '' AND attrelid IN {TABLES} LOOP
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', c.name, c.attname);
   END LOOP;
 END $$;
@@ -70,7 +75,7 @@ ROWS = [
     ("UPDATE sequences SET next_value = 1500 WHERE name = 'purchases'", "sequences",
         "purchase id 1500, which idempotency key 1 was answered with, comes again"),
     ("UPDATE sequences SET next_value = 4 WHERE name = 'products'", "sequences", "id 4 stands in products"),
-    ("UPDATE sequences SET next_value = 7 WHERE name = 'work'", "sequences", "id 7 stands in work"),
+    ("UPDATE sequences SET next_value = 28 WHERE name = 'work'", "sequences", "id 28 stands in work"),
     ("DELETE FROM sequences WHERE name = 'work'", "sequences", "the sequence work is missing or below 1"),
     ("UPDATE sequences SET next_value = NULL WHERE name = 'products'", "sequences", "the sequence products is missing"),
     ("UPDATE products SET price_minor = -1 WHERE id = 2", "values", "product 2 B: initial stock, price or limit"),
@@ -93,9 +98,10 @@ ROWS = [
     ("INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
         " SELECT scope, key, fingerprint, 0, 0, 1, created_at FROM idempotency_keys", "kept-answers",
         "idempotency key 2 is the same as key 1"),
-    ("UPDATE work SET token = -1", "work", "work 7 has a value that cannot be"),
-    ("UPDATE work SET due_at = due_at + interval '1 microsecond'", "work", "work 7 has a value that cannot be"),
-    ("INSERT INTO work SELECT * FROM work", "work", "work 7 is there 2 times"),
+    ("UPDATE work SET token = -1 WHERE id = 7", "work", "work 7 has a value that cannot be"),
+    ("UPDATE work SET due_at = due_at + interval '1 microsecond' WHERE id = 7", "work",
+        "work 7 has a value that cannot be"),
+    ("INSERT INTO work SELECT * FROM work WHERE id = 7", "work", "work 7 is there 2 times"),
 ]
 
 # (statements, the invariants that must fail, what the report must say); the rows are in order.
@@ -144,7 +150,7 @@ def good(postgres):
     """The name of a database whose books are in order: a template, nobody may be connected to it."""
     name = postgres.create_database("good")
     assert run("migrate", "--store", postgres.url(name)).returncode == HOLDS
-    postgres.sql(GOOD, database=name)
+    postgres.sql(GOOD + GOOD_ORDERS, database=name)
     return name
 
 
@@ -202,6 +208,68 @@ def test_books_in_order_pass(postgres, good, tmp_path):
     verify(postgres, good, "--sku", "A", "--expect-users", 4, expect=VIOLATED)
 
 
+def test_clocks_of_nodes_may_differ_a_little(postgres, good, copy_of):
+    """The auditor takes two times that were taken by two nodes for an order of events."""
+    name = copy_of(good)
+    postgres.sql(TOLERATED, database=name)
+    verify(postgres, name)
+
+
+def test_a_database_of_the_first_version_can_be_audited(postgres):
+    """A database that nobody has migrated yet cannot be audited."""
+    name = postgres.create_database()
+    postgres.sql((ROOT / "src/store/schema/postgres_001.sql").read_text(), database=name)
+    postgres.sql("CREATE TABLE doorbuster_schema (version bigint NOT NULL); INSERT INTO doorbuster_schema VALUES (1);"
+        + GOOD, database=name)
+    assert "(schema version 1; " in verify(postgres, name).stdout
+    postgres.sql("ALTER TABLE work DROP CONSTRAINT work_pkey", database=name)
+    assert failed(verify(postgres, name, expect=VIOLATED)) == "store-sound"
+    postgres.drop_database(name)
+
+
+def test_secrets_are_read_for_names_only(postgres, good, copy_of, tmp_path):
+    """The auditor needs a right that nobody but a server should have; or it passes names that it cannot read."""
+    journal = tmp_path / "rush.journal"
+    journal.write_text('{"journal":1,"scenario":"intake","face":"intake"}\n'
+        '{"order":"00000000-0000-8000-8000-000000000001","outcome":"acknowledged","status":"QUEUED"}\n')
+    done = verify(postgres, good, "--journal", journal, expect=VIOLATED)
+    assert failed(done) == "trading-orders-acknowledged" and "has no name that this store gives" in done.stdout
+    name = copy_of(good)
+    postgres.super_sql("ALTER TABLE secrets OWNER TO postgres; REVOKE ALL ON secrets FROM PUBLIC, doorbuster",
+        database=name)
+    verify(postgres, name)
+    assert "42501" in verify(postgres, name, "--journal", journal, expect=WORLD).stderr
+
+
+def test_a_host_that_has_vanished_does_not_keep_from_the_next(postgres, good):
+    """All the time there is to connect goes to the first host of the URL, which does not answer."""
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # its queue is full then: it answers nobody, as one that is gone
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(deaf.getsockname())
+        url = postgres.url(good)
+        assert url.count("@127.0.0.1:") == 1
+        done = run("verify", "--store", url.replace("@", f"@127.0.0.1:{deaf.getsockname()[1]},"))
+        assert done.returncode == HOLDS, done.stdout + done.stderr
+
+
+def test_journals_of_orders_are_held_against_a_database(postgres, good, tmp_path):
+    """What customers were told of their orders is not looked up in a database."""
+    journal = tmp_path / "rush.journal"
+    header = '{"journal":1,"scenario":"async-flash","face":"orders"}\n'
+    line = '{"order":"%s","outcome":"acknowledged","status":"%s"}\n'
+    journal.write_text(header + line % ("o-paid", "completed") + line % ("o-pending", "pending"))
+    verify(postgres, good, "--journal", journal)
+    assert failed(verify(postgres, good, "--journal", journal, "--journal-complete", expect=VIOLATED)) == \
+        "orders-complete"
+    journal.write_text(header + line % ("o-paid", "completed") + line % ("o-lost", "pending"))
+    done = verify(postgres, good, "--journal", journal, expect=VIOLATED)
+    assert failed(done) == "orders-acknowledged" and 'order "o-lost" is not in the store' in done.stdout
+
+
 def test_the_last_by_time_is_the_one_too_many(postgres, loose, copy_of):
     """The witness is chosen by id, so that the wrong buyer is named."""
     name = copy_of(loose)
@@ -210,7 +278,7 @@ def test_the_last_by_time_is_the_one_too_many(postgres, loose, copy_of):
     assert 'purchase 3 PUR-20261120-0003 of "a3" came after the last unit was sold' in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("statements, invariants, words", ROWS)
+@pytest.mark.parametrize("statements, invariants, words", ROWS + ORDER_ROWS)
 def test_each_damaged_row_is_caught(postgres, loose, copy_of, statements, invariants, words):
     """An invariant has gone blind on PostgreSQL, or sees what is not there."""
     name = copy_of(loose)
@@ -234,20 +302,21 @@ def test_each_hidden_weakness_is_caught(postgres, good, copy_of, statements, inv
     expect_caught(postgres, name, invariants, words)
 
 
-def test_each_constraint_is_missed(postgres, good, copy_of):
+def test_each_constraint_is_missed(postgres, good, copy_of, tmp_path):
     """A constraint can be dropped unseen."""
     name = copy_of(good)
-    constraints = postgres.sql("SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint WHERE"
-        " conrelid IN ('products'::regclass, 'purchase_log'::regclass, 'idempotency_keys'::regclass,"
-        " 'sequences'::regclass, 'work'::regclass) AND contype IN ('p', 'u', 'f', 'c')"
-        " AND conname <> 'idempotency_keys_id_key' ORDER BY 1, 2", database=name)
-    assert len(constraints) == 20
-    for table, constraint, _ in constraints:
-        spoilt = copy_of(good)
-        postgres.sql(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}" CASCADE', database=spoilt)
-        done = verify(postgres, spoilt, expect=VIOLATED)
-        assert failed(done) == "store-sound" and f"the constraint of {table} on (" in done.stdout, done.stdout
-        postgres.drop_database(spoilt)
+    constraints = postgres.sql("SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE"
+        f" (conrelid IN {TABLES} OR conrelid = 'secrets'::regclass) AND contype IN ('p', 'u', 'f', 'c')"
+        " AND conname <> 'idempotency_keys_id_key' ORDER BY contype = 'f' DESC, 1, 2", database=name)
+    assert len(constraints) == 52
+    for table, constraint in constraints:
+        postgres.sql(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"', database=name)
+    done = verify(postgres, name, "--report", tmp_path / "report.json", expect=VIOLATED)
+    assert failed(done) == "store-sound", done.stdout
+    sound = json.loads((tmp_path / "report.json").read_text())["findings"][0]
+    assert sound["rowCount"] == len(constraints), done.stdout
+    for row in sound["rows"]:
+        assert row["text"].startswith("the constraint of ") and row["text"].endswith(", is missing"), row
 
 
 def test_journals_are_held_against_a_database(postgres, good, tmp_path):
@@ -278,7 +347,7 @@ def test_what_cannot_be_audited_is_said_in_one_line(postgres, good, copy_of):
     refused("postgres://u:se%zzcret@127.0.0.1/x", "not understood", status=USAGE)
     newer = copy_of(good)
     postgres.sql("UPDATE doorbuster_schema SET version = 1000", database=newer)
-    refused(postgres.url(newer), "has schema version 1000, this auditor knows versions up to 1")
+    refused(postgres.url(newer), "has schema version 1000, this auditor knows versions up to 2")
     older = copy_of(good)
     postgres.sql("DELETE FROM doorbuster_schema", database=older)
     refused(postgres.url(older), "does not hold one row with a version")
@@ -286,8 +355,9 @@ def test_what_cannot_be_audited_is_said_in_one_line(postgres, good, copy_of):
     postgres.sql("DROP TABLE work", database=torn)
     refused(postgres.url(torn), "has lost its table work")
     bare = copy_of(good)
-    postgres.sql("TRUNCATE products, purchase_log", database=bare)
-    refused(postgres.url(bare), "holds no product: there is nothing to audit")
+    postgres.sql("TRUNCATE products, purchase_log, orders, payments, notifications, accounts, intake_orders",
+        database=bare)
+    refused(postgres.url(bare), "holds no product and no order: there is nothing to audit")
     secret = run("verify", "--store", "postgres://doorbuster:hush-hush@127.0.0.1:1/x")
     assert "hush" not in secret.stdout + secret.stderr
     postgres.drop_database(empty)
@@ -305,34 +375,13 @@ def test_audits_while_nodes_sell_see_one_moment(postgres, tmp_path):
     name = postgres.create_database()
     assert run("migrate", "--store", postgres.url(name)).returncode == HOLDS
     server = Server(Place(postgres.url(name), tmp_path), ["--purchase-interval", "0s"]).start()
-    over, sold, problems = threading.Event(), [0], []
     try:
         shop = Shop(server)
         sku = shop.sale(1_000_000)
         shop.close()
-
-        def buy_on():
-            buyer = Shop(server)
-            try:
-                while not over.is_set():
-                    buyer.buy_well(sku)
-                    sold[0] += 1
-            except BaseException as problem:  # handed to the test below
-                problems.append(problem)
-            finally:
-                buyer.close()
-
-        threads = [threading.Thread(target=buy_on) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
+        with buying(server, sku) as sold:
             for _ in range(10):
                 verify(postgres, name)
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
-        assert not problems, problems[0]
         assert sold[0] > 10
         server.stop()
         verify(postgres, name)

@@ -141,6 +141,9 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
 
     for statement in ("UPDATE purchase_log SET user_id = 'me'", "UPDATE idempotency_keys SET result = 0",
             "UPDATE doorbuster_schema SET version = 2", "TRUNCATE work", "DROP TABLE work",
+            "UPDATE payments SET outcome = 'paid'", "DELETE FROM orders", "UPDATE orders SET amount_minor = 0",
+            "UPDATE accounts SET password_hash = ''", "UPDATE intake_orders SET quantity = 1",
+            "DELETE FROM intake_deliveries", "UPDATE secrets SET value = ''",
             "CREATE TABLE mine (id int)", "CREATE TEMP TABLE mine (id int)"):
         with pytest.raises(Exception, match="permission denied|must be owner"):
             postgres.sql(statement, database="shop", user="doorbuster", password=PASSWORD)

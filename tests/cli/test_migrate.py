@@ -20,6 +20,30 @@ PURCHASES = 100_000
 EVERYTHING = ("SELECT 'p', id::text, sku FROM products UNION ALL SELECT 'l', id::text, user_id FROM purchase_log"
     " UNION ALL SELECT 'k', scope, key FROM idempotency_keys UNION ALL SELECT 's', name, next_value::text FROM"
     " sequences UNION ALL SELECT 'w', id::text, kind FROM work ORDER BY 1, 2, 3")
+ITEM = '[{"product_id":"it\'\'s","quantity":2,"price":10.5}]'
+HASH = "$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
+# One order paid and told, one in payment, one that waits, one cancelled; one trading order executed, one cancelled.
+ORDERS = f"""
+INSERT INTO orders VALUES
+    (50, 'paid ü', 7, 'ann@example.org', '{ITEM}', 2100, 5, 1, {START_MS + 10000}, zeroblob(16), 'completed',
+        2, {START_MS}, {START_MS + 3000}, {START_MS + 3000}),
+    (53, 'taken', 7, '', '{ITEM}', 2100, 0, 0, NULL, zeroblob(16), 'processing', 1, {START_MS}, {START_MS + 1}, NULL),
+    (54, 'waits', 8, '', '{ITEM}', 2100, 9, 0, NULL, zeroblob(16), 'pending', 0, {START_MS}, {START_MS}, NULL),
+    (55, 'gone', 8, '', '{ITEM}', 2100, 9, 0, NULL, zeroblob(16), 'cancelled', 0, {START_MS}, {START_MS + 2}, NULL);
+INSERT INTO payments VALUES (50, 2100, 'paid', 2, {START_MS + 3000});
+INSERT INTO notifications VALUES (51, 50, 'webhook', 'order.completed', {START_MS + 3000}, {START_MS + 3100}),
+    (56, 50, 'email', 'order.completed', {START_MS + 3000}, NULL);
+INSERT INTO work VALUES (53, 'payment', 'taken', 'b', {START_MS + 60000}, 1, {START_MS}),
+    (54, 'payment', 'waits', 'b', {START_MS - 270000}, 0, {START_MS}),
+    (56, 'email', 'ann@example.org', 'b', 253402300799000, 9, {START_MS + 3000});
+INSERT INTO accounts VALUES (7, 'Ann', 'ann', 'Ann@example.org', 'ann@example.org', '', '{HASH}', {START_MS});
+INSERT INTO intake_orders VALUES (1, 7, 'AAPL', 'BUY', 'LIMIT', 1, 150000000, NULL, NULL, -1, 'GTC', {START_MS}, NULL),
+    (2, 7, 'AAPL', 'SELL', 'MARKET', 9223372036854775807, NULL, NULL, NULL, NULL, 'GTC', {START_MS}, NULL),
+    (3, 7, 'AAPL', 'SELL', 'STOP', 1, NULL, 1, 2, NULL, 'DAY', {START_MS}, {START_MS + 5});
+INSERT INTO intake_deliveries VALUES (1, 1, {START_MS + 9});
+UPDATE intake_state SET sent_id = 2, executed_id = 1;
+"""
+TIMES = ("deadline", "due_at", "created_at", "updated_at", "paid_at", "delivered_at", "executed_at", "cancelled_at")
 TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')"
 
 
@@ -56,6 +80,13 @@ def spoil(path, statements):
     shop.close()
 
 
+def as_in_a_file(column):
+    """A column of the database as the embedded store has it."""
+    if column in TIMES:
+        return f"(extract(epoch FROM {column}) * 1000)::bigint"
+    return {"is_sync": "is_sync::int", "fingerprint": "upper(encode(fingerprint, 'hex'))"}.get(column, column)
+
+
 def checksums(text):
     return re.findall(r"[0-9a-f]{16} on both sides", text)
 
@@ -66,10 +97,10 @@ def test_tables_are_made_once(postgres, database):
     """A second migrate changes something or fails; or verify and migrate disagree about the version."""
     name, url = database
     done = migrate("--store", url)
-    assert done.stdout.endswith(f"/{name}: made the tables, version 1\n") and done.stdout.count("\n") == 1
+    assert done.stdout.endswith(f"/{name}: made the tables, version 2\n") and done.stdout.count("\n") == 1
     before = postgres.sql(TABLES + " ORDER BY 1", database=name)
-    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(1,)]
-    assert migrate("--store", url).stdout.endswith("the tables are at version 1 already\n")
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(2,)]
+    assert migrate("--store", url).stdout.endswith("the tables are at version 2 already\n")
     assert postgres.sql(TABLES + " ORDER BY 1", database=name) == before
     environment_twin = subprocess.run([str(BINARY), "migrate"], capture_output=True, text=True, timeout=60,
         env=environment(DOORBUSTER_STORE=url))
@@ -85,7 +116,7 @@ def test_two_migrations_at_once_make_one(postgres, database):
     assert [process.returncode for process in both] == [HOLDS] * len(both), said
     assert sum("made the tables" in out for out, _ in said) == 1, said
     assert sum("already" in out for out, _ in said) == len(both) - 1, said
-    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(1,)]
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(2,)]
 
 
 def test_a_migration_waits_for_another(postgres, database):
@@ -113,9 +144,9 @@ def test_foreign_and_newer_tables_are_left_alone(postgres, database):
     postgres.sql("DROP TABLE products", database=name)
     migrate("--store", url)
     postgres.sql("UPDATE doorbuster_schema SET version = 1000", database=name)
-    one_line(migrate("--store", url, expect=WORLD), "have version 1000, this doorbuster knows versions up to 1")
-    postgres.sql("UPDATE doorbuster_schema SET version = 1; DROP TABLE work", database=name)
-    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 6 tables")
+    one_line(migrate("--store", url, expect=WORLD), "have version 1000, this doorbuster knows versions up to 2")
+    postgres.sql("UPDATE doorbuster_schema SET version = 2; DROP TABLE work", database=name)
+    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 14 tables")
 
 
 def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
@@ -172,7 +203,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     make_shop(tmp_path / "shop.db", PURCHASES)
     before = (tmp_path / "shop.db").read_bytes()
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 3 + ("no such table" not in done.stdout), done.stdout
+    assert len(checksums(done.stdout)) == 12 and "no such table" not in done.stdout, done.stdout
     assert "COPIED" in done.stdout, done.stdout
     assert re.search(rf"purchase_log +{PURCHASES} ", done.stdout), done.stdout
     assert (tmp_path / "shop.db").read_bytes() == before
@@ -190,7 +221,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
         " * 1000)::bigint FROM idempotency_keys", database=name)
     assert key == [(4, "purchase:ü", bytes(range(16)).hex(), 2, START_MS + 8, START_MS + 9)]
     assert sorted(postgres.sql("SELECT * FROM sequences", database=name)) == [
-        ("products", 4), ("purchases", PURCHASES + 100), ("work", 1)]
+        ("accounts", 1), ("products", 4), ("purchases", PURCHASES + 100), ("work", 2)]
     postgres.sql("INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
         " SELECT scope, 'another', fingerprint, 0, 0, 1, now() FROM idempotency_keys", database=name)
     assert postgres.sql("SELECT max(id) FROM idempotency_keys", database=name) == [(5,)]
@@ -198,16 +229,51 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     one_line(again, "holds 100003 rows already")
 
 
+def test_orders_are_moved_with_all_that_belongs_to_them(postgres, database, tmp_path):
+    """An order, its payment or who is told of it is lost on the way, an id comes again, or tokens are good no more."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", ORDERS)
+    done = migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert len(checksums(done.stdout)) == 12, done.stdout
+    verify(url)
+    shop = sqlite3.connect(tmp_path / "shop.db")
+    for table in ("orders", "payments", "notifications", "accounts", "intake_orders", "intake_deliveries", "work"):
+        columns = [(column[1], column[2]) for column in shop.execute(f"PRAGMA table_info({table})")]
+        here = ", ".join("hex(fingerprint)" if column == "fingerprint" else column for column, _ in columns)
+        there = ", ".join(as_in_a_file(column) for column, _ in columns)
+        assert shop.execute(f"SELECT {here} FROM {table} ORDER BY 1").fetchall() == postgres.sql(
+            f"SELECT {there} FROM {table} ORDER BY 1", database=name), table
+    assert shop.execute("SELECT lower(hex(value)) FROM secrets").fetchall() == postgres.sql(
+        "SELECT encode(value, 'hex') FROM secrets", database=name)
+    shop.close()
+    assert sorted(postgres.sql("SELECT * FROM sequences WHERE name IN ('work', 'accounts')", database=name)) == [
+        ("accounts", 8), ("work", 57)]
+    assert postgres.sql("SELECT * FROM intake_state", database=name) == [(1, 4, 2, 1)]
+
+
+def test_an_older_file_gets_what_it_lacks(postgres, database, tmp_path):
+    """Tables that a file of an older doorbuster does not have stand in the way, or nobody may hand orders out."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10, versions=2)
+    done = migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert len(checksums(done.stdout)) == 4 and done.stdout.count("no such table") == 8, done.stdout
+    verify(url)
+    assert postgres.sql("SELECT kind, id FROM work", database=name) == [("intake-delivery", 2)]
+    assert postgres.sql("SELECT length(value) FROM secrets", database=name) == [(32,)]
+    assert postgres.sql("SELECT * FROM intake_state", database=name) == [(1, 1, 0, 0)]
+    assert postgres.sql("SELECT next_value FROM sequences WHERE name = 'work'", database=name) == [(3,)]
+
+
 def test_work_is_moved_when_there_is_any(postgres, database, tmp_path):
     """Work that a file remembers is lost, or its id can come again."""
     name, url = database
     make_shop(tmp_path / "shop.db", 10)
-    spoil(tmp_path / "shop.db", "CREATE TABLE IF NOT EXISTS work (id INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
-        " subject TEXT NOT NULL, body TEXT NOT NULL, due_at INTEGER NOT NULL, token INTEGER NOT NULL,"
-        " created_at INTEGER NOT NULL); INSERT INTO work VALUES (41, 'mail', 'S', 'hello', 1795218421001, 2, 1)")
+    spoil(tmp_path / "shop.db",
+        "INSERT INTO work VALUES (41, 'sale-closeout', 'S', 'hello', 1795218421001, 2, 1)")
     migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert postgres.sql("SELECT id, kind, subject, body, (extract(epoch FROM due_at) * 1000)::bigint, token FROM work",
-        database=name) == [(41, "mail", "S", "hello", 1795218421001, 2)]
+    assert postgres.sql("SELECT id, kind, subject, body, (extract(epoch FROM due_at) * 1000)::bigint, token FROM work"
+        " WHERE kind <> 'intake-delivery'", database=name) == [(41, "sale-closeout", "S", "hello", 1795218421001, 2)]
     assert postgres.sql("SELECT next_value FROM sequences WHERE name = 'work'", database=name) == [(42,)]
 
 

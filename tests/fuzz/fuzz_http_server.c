@@ -110,13 +110,13 @@ static void render_error(
 }
 
 static const struct http_route routes[] = {
-    {METHOD_GET, "/", on_echo, NULL},
-    {METHOD_POST, "/", on_echo, NULL},
-    {METHOD_GET, "/l", on_late, NULL},
-    {METHOD_POST, "/l", on_late, NULL},
-    {METHOD_GET, "/s", on_stream, NULL},
-    {METHOD_GET, "/c", on_close, NULL},
-    {METHOD_GET, "/p/:x", on_param, NULL},
+    {METHOD_GET, "/", on_echo, NULL, 0},
+    {METHOD_POST, "/", on_echo, NULL, 0},
+    {METHOD_GET, "/l", on_late, NULL, 0},
+    {METHOD_POST, "/l", on_late, NULL, 0},
+    {METHOD_GET, "/s", on_stream, NULL, 0},
+    {METHOD_GET, "/c", on_close, NULL, 0},
+    {METHOD_GET, "/p/:x", on_param, NULL, 0},
 };
 
 static void read_away(int fd)

@@ -39,10 +39,10 @@ static void no_handler(struct http_request *request, void *context)
 static void check_route(struct slice text)
 {
     static const struct http_route routes[] = {
-        {METHOD_GET, "/a", no_handler, NULL},
-        {METHOD_GET, "/a/:x", no_handler, NULL},
-        {METHOD_GET, "/a/:x/b/:y", no_handler, NULL},
-        {METHOD_GET, "/:x/c", no_handler, NULL},
+        {METHOD_GET, "/a", no_handler, NULL, 0},
+        {METHOD_GET, "/a/:x", no_handler, NULL, 0},
+        {METHOD_GET, "/a/:x/b/:y", no_handler, NULL, 0},
+        {METHOD_GET, "/:x/c", no_handler, NULL, 0},
     };
     static struct http_request request;
     struct http_router router;

@@ -47,6 +47,21 @@ static void on_late(struct http_request *request, void *context)
     kit->pending[kit->pending_count++] = request;
 }
 
+static void on_gone(struct http_request *request, void *context)
+{
+    struct kit *kit = context;
+    enter(kit);
+    kit->gone_count++;
+    kit->gone = request;
+}
+
+static void on_kept(struct http_request *request, void *context)
+{
+    on_late(request, context);
+    request->on_gone = on_gone;
+    request->on_gone_context = context;
+}
+
 static void on_batch(struct http_request *request, void *context)
 {
     struct kit *kit = context;
@@ -132,16 +147,17 @@ static void render_error(
 void kit_init(struct kit *kit)
 {
     const struct http_route routes[] = {
-        {METHOD_GET, "/hello", on_hello, kit},
-        {METHOD_POST, "/echo", on_echo, kit},
-        {METHOD_GET, "/late", on_late, kit},
-        {METHOD_POST, "/late", on_late, kit},
-        {METHOD_GET, "/batch", on_batch, kit},
-        {METHOD_GET, "/item/:id", on_item, kit},
-        {METHOD_DELETE, "/none", on_none, kit},
-        {METHOD_GET, "/close", on_close, kit},
-        {METHOD_GET, "/big", on_big, kit},
-        {METHOD_GET, "/stream", on_stream, kit},
+        {METHOD_GET, "/hello", on_hello, kit, 0},
+        {METHOD_POST, "/echo", on_echo, kit, 0},
+        {METHOD_GET, "/late", on_late, kit, 0},
+        {METHOD_POST, "/late", on_late, kit, 0},
+        {METHOD_GET, "/batch", on_batch, kit, 0},
+        {METHOD_GET, "/kept", on_kept, kit, 0},
+        {METHOD_GET, "/item/:id", on_item, kit, 0},
+        {METHOD_DELETE, "/none", on_none, kit, 0},
+        {METHOD_GET, "/close", on_close, kit, 0},
+        {METHOD_GET, "/big", on_big, kit, 0},
+        {METHOD_GET, "/stream", on_stream, kit, 0},
     };
     struct http_route *copy = malloc(sizeof routes);
     ENSURE(copy != NULL);

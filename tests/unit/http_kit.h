@@ -17,7 +17,8 @@ enum { KIT_PENDING_MAX = 4096, KIT_BODY_MAX = 32 * 1024 * 1024 };
 
 /*
  * The routes: GET /hello; POST /echo; GET and POST /late and GET /batch, kept in pending[] until answered
- * (/batch: by on_turn_end); GET /item/:id, which answers with what the segment matched; DELETE /none, 204;
+ * (/batch: by on_turn_end); GET /kept, as /late, and counts in gone_count when its client has gone; GET
+ * /item/:id, which answers with what the segment matched; DELETE /none, 204;
  * GET /close, which closes; GET /big, KIT_BIG_BYTES; GET /stream, whose stream is kept in `stream`.
  */
 enum { KIT_BIG_BYTES = 16 * 1024 * 1024 };
@@ -42,6 +43,7 @@ struct kit {
     size_t batch_count;
     bool is_answering; /* inside of http_reply, called from no handler */
     struct http_stream *stream;
+    struct http_request *gone; /* the last one whose client has gone */
     /* Counted by the server's thread; to be read by any. */
     atomic_size_t stream_opened_count;
     atomic_size_t stream_ready_count;
@@ -49,6 +51,7 @@ struct kit {
     atomic_size_t answered_count;
     atomic_int answered_status;
     atomic_size_t drained_count;
+    atomic_size_t gone_count;
 };
 
 /* A configuration with the routes above and the usual limits. */

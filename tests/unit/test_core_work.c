@@ -32,9 +32,16 @@ static int make_world(void **state)
     return 0;
 }
 
+static void drop_items(void)
+{
+    for (size_t i = 0; i < ITEMS_MAX; i++)
+        work_item_fini(&items[i]);
+}
+
 static int drop_world(void **state)
 {
     (void)state;
+    drop_items();
     world_fini(&world);
     return 0;
 }
@@ -62,11 +69,9 @@ static enum result order(enum command_kind kind, struct work_order *work, int64_
 
 static size_t claim(size_t count_max, int64_t now_ms)
 {
-    struct work_order work = {.kind = WORK_SALE_CLOSEOUT,
-        .count_max = count_max,
-        .lease_ms = LEASE_MS,
-        .items = items,
-        .count = 99};
+    drop_items();
+    struct work_order work = {
+        .kind = WORK_SALE_CLOSEOUT, .count_max = count_max, .lease_ms = LEASE_MS, .items = items};
     assert_int_equal(order(COMMAND_WORK_CLAIM, &work, now_ms), RESULT_OK);
     return work.count;
 }
@@ -100,8 +105,8 @@ static void what_is_due_first_is_claimed_first(void **state)
     assert_int_equal(items[0].token, 1);
     assert_int_equal(items[0].due_ms, 30 + LEASE_MS);
     assert_int_equal(items[0].created_ms, 7);
-    assert_true(slice_eq(slice_make(items[0].subject, items[0].subject_len), SLICE("late")));
-    assert_true(slice_eq(slice_make(items[0].body, items[0].body_len), SLICE("body")));
+    assert_true(slice_eq(items[0].subject, SLICE("late")));
+    assert_true(slice_eq(items[0].body, SLICE("body")));
     assert_int_equal(claim(ITEMS_MAX, 30), 0);
     assert_int_equal(claim(ITEMS_MAX, 31), 1);
     assert_int_equal(items[0].id, future);
@@ -162,8 +167,8 @@ static void assert_closeout(const char *sku, int64_t id_first, int64_t id_last, 
 {
     struct sale_closeout closeout;
     assert_int_equal(claim(ITEMS_MAX, now_ms), 1);
-    assert_true(slice_eq(slice_make(items[0].subject, items[0].subject_len), slice_cstr(sku)));
-    assert_true(sale_closeout_read(slice_make(items[0].body, items[0].body_len), &closeout));
+    assert_true(slice_eq(items[0].subject, slice_cstr(sku)));
+    assert_true(sale_closeout_read(items[0].body, &closeout));
     assert_int_equal(closeout.product_id, world_product(&world, slice_cstr(sku))->id);
     assert_int_equal(closeout.purchase_id_first, id_first);
     assert_int_equal(closeout.purchase_id_last, id_last);

@@ -300,14 +300,14 @@ static void what_was_missed_is_known_when_pictures_are_fresh_again(void **state)
 
 /* --- questions --- */
 
-struct question {
+struct asked {
     struct engine_lookup lookup;
     int answers;
 };
 
 static void on_answer(struct engine_lookup *lookup)
 {
-    CONTAINER_OF(lookup, struct question, lookup)->answers++;
+    CONTAINER_OF(lookup, struct asked, lookup)->answers++;
 }
 
 static void a_purchase_is_found_through_every_engine(void **state)
@@ -319,21 +319,22 @@ static void a_purchase_is_found_through_every_engine(void **state)
     for (int i = 0; i < ENGINES; i++) {
         static const char *const users[] = {"ann", "ben"};
         struct client *client = &s->nodes[i].main;
-        struct question questions[2];
+        struct asked questions[2];
         for (int q = 0; q < 2; q++) {
             questions[q] =
-                (struct question){.lookup = {.purchase = {.sku = SLICE("A"), .user = slice_cstr(users[q])},
-                                      .on_done = on_answer}};
+                (struct asked){.lookup = {.question = {.kind = QUESTION_PURCHASE,
+                                              .purchase = {.sku = SLICE("A"), .user = slice_cstr(users[q])}},
+                                   .on_done = on_answer}};
             assert_true(engine_port_look_up(client->port, &questions[q].lookup));
         }
         while (questions[0].answers == 0 || questions[1].answers == 0)
             client_receive(client);
         assert_int_equal(questions[0].lookup.status, ERR_NONE);
-        assert_true(questions[0].lookup.purchase.is_found);
-        assert_int_equal(questions[0].lookup.purchase.row.id, bought.number);
-        assert_int_equal(questions[0].lookup.purchase.row.purchased_ms, bought.time_ms);
+        assert_true(questions[0].lookup.question.purchase.is_found);
+        assert_int_equal(questions[0].lookup.question.purchase.row.id, bought.number);
+        assert_int_equal(questions[0].lookup.question.purchase.row.purchased_ms, bought.time_ms);
         assert_int_equal(questions[1].lookup.status, ERR_NONE);
-        assert_false(questions[1].lookup.purchase.is_found);
+        assert_false(questions[1].lookup.question.purchase.is_found);
     }
 }
 

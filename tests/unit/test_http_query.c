@@ -106,11 +106,13 @@ static void no_handler(struct http_request *request, void *context)
 }
 
 static const struct http_route routes[] = {
-    {METHOD_GET, "/", no_handler, NULL}, {METHOD_GET, "/sales", no_handler, NULL},
-    {METHOD_GET, "/sales/events", no_handler, NULL}, {METHOD_POST, "/sales", no_handler, NULL},
-    {METHOD_GET, "/products/:sku", no_handler, NULL}, {METHOD_PUT, "/products/:sku", no_handler, NULL},
-    {METHOD_GET, "/products/:sku/parts/:part", no_handler, NULL},
-    {METHOD_GET, "/products/special", no_handler, NULL}, /* never: an earlier one matches */
+    {METHOD_GET, "/", no_handler, NULL, 0}, {METHOD_GET, "/sales", no_handler, NULL, 0},
+    {METHOD_GET, "/sales/events", no_handler, NULL, 0}, {METHOD_POST, "/sales", no_handler, NULL, 0},
+    {METHOD_GET, "/products/:sku", no_handler, NULL, 0}, {METHOD_PUT, "/products/:sku", no_handler, NULL, 0},
+    {METHOD_GET, "/products/:sku/parts/:part", no_handler, NULL, 0},
+    {METHOD_GET, "/products/special", no_handler, NULL, 0}, /* never: an earlier one matches */
+    {METHOD_GET, "/orders/:id", no_handler, NULL, 255},
+    {METHOD_ANY, "/orders/:id", no_handler, NULL, 255}, /* all other methods */
 };
 
 struct match {
@@ -122,6 +124,9 @@ struct match {
 
 #define X100 \
     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+
+#define X54 "012345678901234567890123456789012345678901234567890123"
+#define X55 X54 "4"
 
 static const struct match matches[] = {
     {METHOD_GET, "/", 0, {NULL}},
@@ -145,6 +150,11 @@ static const struct match matches[] = {
     {METHOD_GET, "/products/" X100, 4, {X100}},
     {METHOD_GET, "/products/" X100 "1", -1, {NULL}},
     {METHOD_GET, "/products/%30" X100, -1, {NULL}},
+    {METHOD_GET, "/orders/" X100 X100 X55, 8, {X100 X100 X55}},
+    {METHOD_GET, "/orders/" X100 X100 "%30" X54, 8, {X100 X100 "0" X54}},
+    {METHOD_GET, "/orders/" X100 X100 X55 "1", -1, {NULL}},
+    {METHOD_DELETE, "/orders/a", 9, {"a"}},
+    {METHOD_OTHER, "/orders/%61", 9, {"a"}},
     {METHOD_GET, "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s", -1, {NULL}},
     {METHOD_GET, "/%61/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s", -1, {NULL}},
     {METHOD_GET, "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/%s", -2, {NULL}},

@@ -376,6 +376,106 @@ static void a_client_that_has_closed_its_half_gets_its_answers(void **state)
     kit_wait_open(kit, 0);
 }
 
+static bool has_told_of_one(struct kit *kit)
+{
+    return kit->gone_count == 1;
+}
+
+static void check_gone(struct kit *kit)
+{
+    ENSURE(kit->pending_count == 1 && kit->gone == kit->pending[0]);
+    ENSURE(slice_eq(kit->gone->target, SLICE("/kept")));
+    kit->gone_count = 0;
+}
+
+static void ask_for_kept(struct kit *kit, int fd)
+{
+    client_send(fd, GET("/kept"));
+    kit_wait_pending(kit, 1);
+}
+
+/* With a reset, and without one, which no byte on the wire tells from a half that is closed. */
+static void who_keeps_a_request_is_told_that_its_client_has_gone(void **state)
+{
+    struct kit *kit = *state;
+    for (int has_reset = 0; has_reset < 2; has_reset++) {
+        const struct linger reset = {.l_onoff = has_reset, .l_linger = 0};
+        int fd = client_connect(kit);
+        ask_for_kept(kit, fd);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+        (void)close(fd);
+        kit_wait(kit, has_told_of_one, "for the handler to be told");
+        kit_run(kit, check_gone);
+        kit_answer(kit);
+        kit_wait_open(kit, 0);
+        assert_int_equal(kit->gone_count, 0);
+    }
+}
+
+/* An interim answer asks whether it is there; what it has pipelined is answered as ever. */
+static void a_client_that_has_closed_its_half_has_not_gone(void **state)
+{
+    struct kit *kit = *state;
+    int fd = client_connect(kit);
+    client_send(fd, GET("/kept") GET("/item/x") GET("/kept"));
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_expect(fd, 102, "");
+    kit_wait_pending(kit, 1);
+    kit_answer(kit);
+    client_expect(fd, 200, "late");
+    client_expect(fd, 200, "x");
+    client_expect(fd, 102, "");
+    kit_wait_pending(kit, 1);
+    kit_answer(kit);
+    client_expect(fd, 200, "late");
+    client_expect_end(fd);
+    (void)close(fd);
+    kit_wait_open(kit, 0);
+    assert_int_equal(kit->gone_count, 0);
+}
+
+/* HTTP/1.0 knows no interim answers: it gets none, and its answer. */
+static void an_old_client_that_has_closed_its_half_gets_its_answer(void **state)
+{
+    struct kit *kit = *state;
+    int fd = client_connect(kit);
+    client_send(fd, "GET /kept HTTP/1.0\r\n\r\n");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    kit_wait_pending(kit, 1);
+    kit_turn(kit);
+    kit_answer(kit);
+    client_expect(fd, 200, "late");
+    (void)close(fd);
+    kit_wait_open(kit, 0);
+    assert_int_equal(kit->gone_count, 0);
+}
+
+static void nobody_is_told_of_a_client_that_had_its_answer(void **state)
+{
+    struct kit *kit = *state;
+    int fd = client_connect(kit);
+    ask_for_kept(kit, fd);
+    kit_answer(kit);
+    client_expect(fd, 200, "late");
+    (void)close(fd);
+    kit_wait_open(kit, 0);
+    assert_int_equal(kit->gone_count, 0);
+}
+
+/* The server is destroyed while the request is kept: its owner must not hear of it any more. */
+static void nobody_is_told_when_the_server_ends(void **state)
+{
+    set_up(state);
+    struct kit *kit = *state;
+    int fd = client_connect(kit);
+    ask_for_kept(kit, fd);
+    kit_stop(kit);
+    assert_int_equal(kit->gone_count, 0);
+    free(kit);
+    client_expect_gone(fd);
+    (void)close(fd);
+}
+
 static void a_request_cut_off_is_refused(void **state)
 {
     static const char *const texts[] = {"GET /hel", "GET /hello HTTP/1.1\r\n" HOST,
@@ -618,6 +718,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_to_clients_that_have_gone_are_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_client_that_has_closed_its_half_gets_its_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_keeps_a_request_is_told_that_its_client_has_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_client_that_has_closed_its_half_has_not_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            an_old_client_that_has_closed_its_half_gets_its_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_is_told_of_a_client_that_had_its_answer, set_up, tear_down),
+        cmocka_unit_test(nobody_is_told_when_the_server_ends),
         cmocka_unit_test_setup_teardown(a_request_cut_off_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(expectations_are_met_or_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(batches_are_closed_at_the_end_of_each_turn, set_up, tear_down),

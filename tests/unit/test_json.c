@@ -269,6 +269,21 @@ static void integers_are_exact_or_none(void **state)
     }
 }
 
+static void numbers_of_any_kind_become_doubles(void **state)
+{
+    static const double doubles[] = {3, -2.5, 9521, 1e30};
+    struct json *value = parsed("[3, -2.5, 9521.0, 1e30, null, \"3\"]");
+    double number;
+    for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++) {
+        assert_true(json_double(json_item(value, i), &number));
+        assert_true(number >= doubles[i] && number <= doubles[i]);
+    }
+    assert_false(json_double(json_item(value, 4), &number));
+    assert_false(json_double(json_item(value, 5), &number));
+    assert_false(json_double(NULL, &number));
+    json_free(value);
+}
+
 static void strings_are_decoded(void **state)
 {
     struct json *value =
@@ -326,6 +341,7 @@ int main(void)
         cmocka_unit_test(members_are_walked_in_order),
         cmocka_unit_test(the_last_of_equal_members_counts_in_large_objects_too),
         cmocka_unit_test(integers_are_exact_or_none),
+        cmocka_unit_test(numbers_of_any_kind_become_doubles),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(documents_live_side_by_side),
         cmocka_unit_test(a_large_array_is_read),

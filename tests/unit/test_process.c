@@ -133,6 +133,16 @@ static void a_child_that_will_not_end_is_killed(void **state)
     assert_int_equal(process_stop(&process, 20), 0);
 }
 
+static void a_kill_does_not_ask(void **state)
+{
+    struct process process;
+    (void)state;
+    start_waiting(&process, "stubborn");
+    assert_int_equal(process_kill(&process), 128 + SIGKILL);
+    assert_int_equal(process.pidfd, -1);
+    assert_int_equal(process_kill(&process), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +151,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_sees_only_the_variables_it_is_given),
         cmocka_unit_test(waiting_ends_with_its_time),
         cmocka_unit_test(a_child_that_will_not_end_is_killed),
+        cmocka_unit_test(a_kill_does_not_ask),
     };
     return argc > 1 ? child(argv) : cmocka_run_group_tests(tests, NULL, NULL);
 }

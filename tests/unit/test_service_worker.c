@@ -27,7 +27,11 @@ struct hand {
     struct worker *worker;
     atomic_bool hangs;    /* keeps the job */
     atomic_int fail_left; /* so many fail */
-    bool gives_back;      /* at a stop, what it keeps */
+    int64_t delay_ms;     /* these: before they are tried again; 0: as the worker does */
+    atomic_bool dies;     /* says that the work is dead */
+    atomic_int room;      /* make_house_with_room: so many may begin */
+    atomic_int room_questions;
+    bool gives_back; /* at a stop, what it keeps */
     atomic_bool is_stopped;
     void (*before_done)(void);
     _Atomic(struct worker_job *) held;
@@ -40,6 +44,11 @@ static struct fake_store store;
 static struct engine *engine;
 static struct client client;
 static struct hand hands[WORKERS];
+
+static void say(struct worker_job *job, enum worker_verdict verdict)
+{
+    worker_done(job, (struct worker_report){.verdict = verdict});
+}
 
 static void run(struct worker_job *job, void *context)
 {
@@ -59,7 +68,11 @@ static void run(struct worker_job *job, void *context)
     if (fails)
         atomic_fetch_sub(&hand->fail_left, 1);
     atomic_store(&hand->run_count, at + 1);
-    worker_done(job, fails ? WORKER_FAILED : WORKER_FINISHED);
+    enum worker_verdict verdict = fails ? WORKER_FAILED : WORKER_FINISHED;
+    if (atomic_load(&hand->dies))
+        verdict = WORKER_DEAD;
+    atomic_fetch_sub(&hand->room, 1);
+    worker_done(job, (struct worker_report){.verdict = verdict, .delay_ms = hand->delay_ms});
 }
 
 static void stop(void *context)
@@ -67,10 +80,18 @@ static void stop(void *context)
     struct hand *hand = context;
     atomic_store(&hand->is_stopped, true);
     if (hand->gives_back)
-        worker_done(atomic_load(&hand->held), WORKER_NOT_BEGUN);
+        say(atomic_load(&hand->held), WORKER_NOT_BEGUN);
 }
 
-static void make_house(int64_t lease_ms, size_t in_flight_max)
+static size_t room(void *context)
+{
+    struct hand *hand = context;
+    int answer = atomic_load(&hand->room);
+    atomic_fetch_add(&hand->room_questions, 1);
+    return answer > 0 ? (size_t)answer : 0;
+}
+
+static void make_house_with(int64_t lease_ms, size_t in_flight_max, size_t (*room_or_null)(void *context))
 {
     const struct engine_config config = {
         .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = 1000};
@@ -83,12 +104,18 @@ static void make_house(int64_t lease_ms, size_t in_flight_max)
         struct worker_handler handler = {.kind = WORK_SALE_CLOSEOUT,
             .lease_ms = lease_ms,
             .in_flight_max = in_flight_max,
+            .room = room_or_null,
             .run = run,
             .stop = stop,
             .context = &hands[i]};
         assert_int_equal(worker_create(engine, &handler, 1, &hands[i].worker, &error), ERR_NONE);
     }
     assert_int_equal(engine_start(engine, &error), ERR_NONE);
+}
+
+static void make_house(int64_t lease_ms, size_t in_flight_max)
+{
+    make_house_with(lease_ms, in_flight_max, NULL);
 }
 
 static void start(struct hand *hand)
@@ -192,7 +219,7 @@ static void what_takes_long_is_done_once(void **state)
     start(&hands[1]);
     /* The time is what is tested. The renewals, and what the other asks for in vain. */
     AWAIT(clock_mono_ns() > until_ns && commands_decided() >= asked + QUESTIONS);
-    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    say(atomic_load(&hands[0].held), WORKER_FINISHED);
     AWAIT(figure(&hands[0], "finished") == 1);
     assert_int_equal(figure(&hands[0], "claimed"), 1);
     assert_int_equal(figure(&hands[0], "lost"), 0);
@@ -228,11 +255,11 @@ static void who_cannot_renew_loses_the_work(void **state)
     fake_store_fail_which(&store, NULL);
     assert_true(hands[1].tokens[0] > hands[0].tokens[0]);
     AWAIT(figure(&hands[0], "lost") == 1);
-    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    say(atomic_load(&hands[0].held), WORKER_FINISHED);
     worker_stop(hands[0].worker);
     assert_int_equal(figure(&hands[0], "finished"), 0);
     assert_int_equal(figure(&hands[0], "lost"), 1);
-    worker_done(atomic_load(&hands[1].held), WORKER_FINISHED);
+    say(atomic_load(&hands[1].held), WORKER_FINISHED);
     AWAIT(figure(&hands[1], "finished") == 1);
     assert_int_equal(figure(&hands[1], "lost"), 0);
     assert_true(fake_store_read(&store, &store.commits_failed) >= 1);
@@ -252,7 +279,7 @@ static void a_renewal_is_tried_again(void **state)
     AWAIT(fake_store_read(&store, &store.commits_failed) == 2);
     int done = fake_store_read(&store, &store.commits_done);
     AWAIT(fake_store_read(&store, &store.commits_done) > done);
-    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    say(atomic_load(&hands[0].held), WORKER_FINISHED);
     AWAIT(figure(&hands[0], "finished") == 1);
     assert_int_equal(figure(&hands[0], "claimed"), 1);
     assert_int_equal(figure(&hands[0], "lost"), 0);
@@ -271,6 +298,75 @@ static void what_failed_comes_again(void **state)
     assert_int_equal(figure(&hands[0], "claimed"), 2);
     assert_int_equal(hands[0].ids[0], hands[0].ids[1]);
     assert_int_equal(hands[0].tokens[1], 2);
+    end_house();
+}
+
+/* The worker has asked for work in vain so many times from now on. */
+static void await_polls(void)
+{
+    enum { POLLS = 3 };
+    uint64_t asked = commands_decided();
+    AWAIT(commands_decided() >= asked + POLLS);
+}
+
+/* A handler that knows better when to try again is not heard. */
+static void a_handler_says_when_to_try_again(void **state)
+{
+    (void)state;
+    make_house(HOUR_MS, 3);
+    atomic_store(&hands[0].fail_left, 1);
+    hands[0].delay_ms = HOUR_MS;
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(figure(&hands[0], "postponed") == 1);
+    await_polls();
+    assert_int_equal(atomic_load(&hands[0].run_count), 1);
+    end_house();
+}
+
+/* Work that can never succeed is tried for ever, or is lost to the person who wants to try it again. */
+static void what_is_dead_waits_for_a_person(void **state)
+{
+    (void)state;
+    make_house(HOUR_MS, 3);
+    atomic_store(&hands[0].dies, true);
+    start(&hands[0]);
+    sell_out("A");
+    AWAIT(figure(&hands[0], "postponed") == 1);
+    await_polls();
+    assert_int_equal(atomic_load(&hands[0].run_count), 1);
+    atomic_store(&hands[0].dies, false);
+    struct work_order order = {.id = hands[0].ids[0]};
+    struct command revive = {.kind = COMMAND_WORK_REVIVE, .work = &order};
+    assert_int_equal(client_do(&client, revive).result, RESULT_OK);
+    AWAIT(figure(&hands[0], "finished") == 1);
+    assert_int_equal(client_do(&client, revive).result, RESULT_WORK_NOT_DEAD);
+    end_house();
+}
+
+/* More is claimed than the handler has room for, or new room is not noticed. */
+static void no_more_is_claimed_than_there_is_room_for(void **state)
+{
+    enum { COUNT = 5, ROOM = 2, QUESTIONS = 3 };
+    (void)state;
+    make_house_with(HOUR_MS, COUNT, room);
+    start(&hands[0]);
+    for (int i = 0; i < COUNT; i++) {
+        char sku[16];
+        (void)snprintf(sku, sizeof sku, "S-%d", i);
+        sell_out(sku);
+    }
+    AWAIT(atomic_load(&hands[0].room_questions) >= QUESTIONS);
+    assert_int_equal(figure(&hands[0], "claimed"), 0);
+    atomic_store(&hands[0].room, ROOM);
+    worker_wake(hands[0].worker);
+    AWAIT(figure(&hands[0], "finished") == ROOM);
+    int asked = atomic_load(&hands[0].room_questions);
+    AWAIT(atomic_load(&hands[0].room_questions) >= asked + QUESTIONS);
+    assert_int_equal(figure(&hands[0], "claimed"), ROOM);
+    atomic_store(&hands[0].room, COUNT);
+    worker_wake(hands[0].worker);
+    AWAIT(figure(&hands[0], "finished") == COUNT);
     end_house();
 }
 
@@ -330,7 +426,7 @@ static void a_shutdown_waits_for_what_runs(void **state)
     AWAIT(atomic_load(&hands[0].is_stopped));
     int64_t until_ns = clock_mono_ns() + LEASES * LEASE_MS * (int64_t)1000000;
     AWAIT(clock_mono_ns() > until_ns); /* the time is what is tested */
-    worker_done(atomic_load(&hands[0].held), WORKER_FINISHED);
+    say(atomic_load(&hands[0].held), WORKER_FINISHED);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(figure(&hands[0], "finished"), 1);
     assert_int_equal(figure(&hands[1], "claimed"), 0);
@@ -362,6 +458,9 @@ int main(void)
         cmocka_unit_test(who_cannot_renew_loses_the_work),
         cmocka_unit_test(a_renewal_is_tried_again),
         cmocka_unit_test(what_failed_comes_again),
+        cmocka_unit_test(a_handler_says_when_to_try_again),
+        cmocka_unit_test(what_is_dead_waits_for_a_person),
+        cmocka_unit_test(no_more_is_claimed_than_there_is_room_for),
         cmocka_unit_test(a_store_that_fails_is_waited_for),
         cmocka_unit_test(what_cannot_be_done_in_time_is_given_back),
         cmocka_unit_test(a_shutdown_waits_for_what_runs),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What store.h promises, asked of every kind of store: the same tests run on each row of `kinds`. A kind says
- * how to open a store at a place; opening the same place again opens the same store.
+ * What store.h promises, asked of every kind of store (store_kinds.h): of products, purchases, stored answers
+ * and work. For orders, accounts and trading orders see test_store_orders.c.
  *
  *     test_store_contract [embedded | postgres]    the rows of one store only
  *
@@ -19,109 +19,7 @@
 #include "base/clock.h"
 #include "core/rules.h"
 #include "core/world_work.h"
-#include "postgres_fixture.h"
-#include "store/fault.h"
-#include "store/postgres.h"
-#include "store/sqlite.h"
-#include "store_support.h"
-
-/* Where a store is kept: a directory or a database, made for each test. */
-struct place {
-    char directory[PATH_MAX];
-    struct database database;
-};
-
-struct kind {
-    const char *name;
-    bool is_shared;
-    enum err (*open)(const struct place *place, struct store **store, struct error *error);
-};
-
-static enum err open_sqlite(const struct place *place, struct store **store, struct error *error)
-{
-    return sqlite_store_open(place_path(place->directory, "store.db"), store, error);
-}
-
-static enum err open_postgres(const struct place *place, struct store **store, struct error *error)
-{
-    return postgres_store_open(place->database.url, store, error);
-}
-
-static enum err open_sqlite_behind_fault(const struct place *place, struct store **store, struct error *error)
-{
-    struct store *inner;
-    enum err err = open_sqlite(place, &inner, error);
-    return err == ERR_NONE ? fault_store_wrap(inner, "", store, error) : err;
-}
-
-static enum err open_postgres_behind_fault(
-    const struct place *place, struct store **store, struct error *error)
-{
-    struct store *inner;
-    enum err err = open_postgres(place, &inner, error);
-    return err == ERR_NONE ? fault_store_wrap(inner, "", store, error) : err;
-}
-
-static struct kind kinds[] = {
-    {"sqlite", false, open_sqlite},
-    {"sqlite behind fault", false, open_sqlite_behind_fault},
-    {"postgres", true, open_postgres},
-    {"postgres behind fault", true, open_postgres_behind_fault},
-};
-
-enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
-
-/* --- a store that is open, and the world in front of it --- */
-
-struct open_store {
-    const struct kind *kind;
-    struct place place;
-    struct store *store;
-    struct world world;
-    struct batch batch;
-};
-
-static void open_and_load(struct open_store *o)
-{
-    struct error error = {.message = ""};
-    if (o->kind->open(&o->place, &o->store, &error) != ERR_NONE)
-        fail_msg("cannot open the store: %s", error.message);
-    test_world_load(o->store, &o->world);
-}
-
-static void close_all(struct open_store *o)
-{
-    world_fini(&o->world);
-    store_close(o->store);
-}
-
-static int set_up(void **state)
-{
-    struct open_store *o = calloc(1, sizeof *o);
-    assert_non_null(o);
-    o->kind = *state;
-    batch_init(&o->batch);
-    if (o->kind->is_shared)
-        database_make(&o->place.database, true);
-    else
-        place_make(o->place.directory);
-    open_and_load(o);
-    *state = o;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct open_store *o = *state;
-    close_all(o);
-    batch_fini(&o->batch);
-    if (o->kind->is_shared)
-        database_drop(&o->place.database);
-    else
-        place_remove(o->place.directory);
-    free(o);
-    return 0;
-}
+#include "store_kinds.h"
 
 static void commit(struct open_store *o)
 {
@@ -135,8 +33,8 @@ static void commit(struct open_store *o)
 static void assert_survives(struct open_store *o)
 {
     char *before = test_world_text(&o->world);
-    close_all(o);
-    open_and_load(o);
+    store_close_all(o);
+    store_open_and_load(o);
     batch_look(&o->batch, o->store, &o->world);
     char *after = test_world_text(&o->world);
     assert_string_equal(after, before);
@@ -156,15 +54,6 @@ static bool reads(struct store_reader *reader, const char *sku, const char *user
     if (store_read_purchase(reader, slice_cstr(sku), slice_cstr(user), row, &is_found, &error) != ERR_NONE)
         fail_msg("cannot read: %s", error.message);
     return is_found;
-}
-
-static struct store_reader *open_reader(struct open_store *o)
-{
-    struct error error = {.message = ""};
-    struct store_reader *reader;
-    if (store_reader_open(o->store, &reader, &error) != ERR_NONE)
-        fail_msg("cannot open a reader: %s", error.message);
-    return reader;
 }
 
 /* --- what a batch leaves --- */
@@ -313,7 +202,7 @@ static void give_a_name(struct product_values *values)
 static void any_text_comes_back_as_it_went_in(void **state)
 {
     struct open_store *o = *state;
-    struct store_reader *reader = open_reader(o);
+    struct store_reader *reader = store_open_reader(o);
     char longest[USER_LEN_MAX + 1];
     for (int i = 0; i < USER_LEN_MAX; i += 2)
         memcpy(longest + i, "\xC3\xBF", 2);
@@ -464,7 +353,7 @@ static void keys_come_back_oldest_first(void **state)
 static void a_reader_sees_what_was_committed_at_once(void **state)
 {
     struct open_store *o = *state;
-    struct store_reader *reader = open_reader(o);
+    struct store_reader *reader = store_open_reader(o);
     struct purchase_row row;
     batch_add(&o->batch, "A", 1000);
     commit(o);
@@ -485,7 +374,7 @@ static void a_reader_sees_what_was_committed_at_once(void **state)
     assert_false(reads(reader, "A", "", &row));
     store_reader_close(reader);
     assert_survives(o);
-    reader = open_reader(o);
+    reader = store_open_reader(o);
     assert_true(reads(reader, "A", "u99", &row));
     assert_int_equal(row.purchased_ms, 599);
     store_reader_close(reader);
@@ -494,7 +383,7 @@ static void a_reader_sees_what_was_committed_at_once(void **state)
 static void a_reader_finds_the_latest_purchase(void **state)
 {
     struct open_store *o = *state;
-    struct store_reader *reader = open_reader(o);
+    struct store_reader *reader = store_open_reader(o);
     struct purchase_row row;
     batch_add(&o->batch, "A", 1000);
     batch_add(&o->batch, "B", 1000);
@@ -511,7 +400,7 @@ static void a_reader_finds_the_latest_purchase(void **state)
     assert_int_equal(row.id, latest);
     store_reader_close(reader);
     assert_survives(o);
-    reader = open_reader(o);
+    reader = store_open_reader(o);
     assert_true(reads(reader, "A", "ann", &row));
     assert_int_equal(row.id, latest);
     store_reader_close(reader);
@@ -520,7 +409,7 @@ static void a_reader_finds_the_latest_purchase(void **state)
 static void a_reader_finds_nothing_that_was_cleared(void **state)
 {
     struct open_store *o = *state;
-    struct store_reader *reader = open_reader(o);
+    struct store_reader *reader = store_open_reader(o);
     struct purchase_row row;
     batch_add(&o->batch, "A", 1000);
     batch_add(&o->batch, "B", 1000);
@@ -667,24 +556,20 @@ static enum result order_work(
     return command.outcome.result;
 }
 
+/* What the items held before is given back. */
 static size_t claim_work(struct open_store *o, struct work_item *items, size_t count_max, int64_t now_ms)
 {
+    for (size_t i = 0; i < count_max; i++)
+        work_item_fini(&items[i]);
     struct work_order order = {
         .kind = WORK_SALE_CLOSEOUT, .count_max = count_max, .lease_ms = WORK_LEASE_MS, .items = items};
     assert_int_equal(order_work(o, COMMAND_WORK_CLAIM, &order, now_ms), RESULT_OK);
     return order.count;
 }
 
-static void reopen(struct open_store *o)
-{
-    close_all(o);
-    open_and_load(o);
-}
-
 static bool is_about(const struct work_item *item, const char *subject)
 {
-    return slice_eq(slice_make(item->subject, item->subject_len), slice_cstr(subject)) &&
-           slice_eq(slice_make(item->body, item->body_len), SLICE("body \"'"));
+    return slice_eq(item->subject, slice_cstr(subject)) && slice_eq(item->body, SLICE("body \"'"));
 }
 
 /* A database goes by its own clock in what it hands out: all times are near the present. */
@@ -695,13 +580,13 @@ static void work_is_claimed_in_order_and_kept(void **state)
     struct open_store *o = *state;
     int64_t now_ms = clock_wall_ms() - 10000;
     do_work(o, NULL, 0, subjects, now_ms);
-    reopen(o);
+    store_reopen(o);
     assert_int_equal(claim_work(o, items, 2, now_ms + 10), 2);
     assert_true(is_about(&items[0], "A") && is_about(&items[1], "B"));
     assert_int_equal(items[0].created_ms, now_ms);
     assert_int_equal(items[1].due_ms, now_ms + 10 + WORK_LEASE_MS);
     assert_int_equal(items[1].token, 1);
-    reopen(o);
+    store_reopen(o);
     assert_int_equal(claim_work(o, items + 2, 2, now_ms + 20), 1);
     assert_true(is_about(&items[2], "C"));
     assert_int_equal(claim_work(o, items + 3, 1, now_ms + 20), 0);
@@ -719,24 +604,26 @@ static void only_the_last_to_claim_finishes_work(void **state)
     /* B comes back, is claimed again, and its first owner is too late; A is finished in the same batch. */
     struct work_order back = {.id = items[1].id, .token = 1, .due_ms = now_ms};
     assert_int_equal(order_work(o, COMMAND_WORK_POSTPONE, &back, now_ms + 20), RESULT_OK);
-    reopen(o);
+    store_reopen(o);
+    static struct work_item again_items[2];
+    work_item_fini(&again_items[0]);
     struct work_order again = {
-        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = items};
+        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = again_items};
     struct work_order finish_a = {.id = items[0].id, .token = 1};
     struct work_order finish_b = {.id = items[1].id, .token = 1};
     struct command commands[] = {{.kind = COMMAND_WORK_CLAIM, .work = &again},
         {.kind = COMMAND_WORK_FINISH, .work = &finish_a}, {.kind = COMMAND_WORK_FINISH, .work = &finish_b}};
     do_work(o, commands, 3, NULL, now_ms + 30);
     assert_int_equal(again.count, 1);
-    assert_true(is_about(&items[0], "B"));
-    assert_int_equal(items[0].token, 2);
+    assert_true(is_about(&again_items[0], "B"));
+    assert_int_equal(again_items[0].token, 2);
     assert_int_equal(commands[1].outcome.result, RESULT_OK);
     assert_int_equal(commands[2].outcome.result, RESULT_WORK_NOT_YOURS);
-    reopen(o);
+    store_reopen(o);
     finish_b.token = 2;
     assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &finish_b, now_ms + 40), RESULT_OK);
     assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &finish_b, now_ms + 40), RESULT_WORK_NOT_YOURS);
-    reopen(o);
+    store_reopen(o);
     assert_int_equal(claim_work(o, items, 2, clock_wall_ms() + 2 * WORK_LEASE_MS), 0);
 }
 
@@ -755,7 +642,7 @@ static void ids_of_work_never_come_again(void **state)
         last_id = item.id;
         struct work_order order = {.id = item.id, .token = 1};
         assert_int_equal(order_work(o, COMMAND_WORK_FINISH, &order, now_ms), RESULT_OK);
-        reopen(o);
+        store_reopen(o);
     }
 }
 
@@ -764,6 +651,7 @@ static void nodes_share_work_out(void **state)
 {
     static const char *const subjects[] = {"A", "B", "C", NULL};
     static struct work_item items[4];
+    static struct work_item held_items[2];
     struct open_store *o = *state;
     struct open_store other = {.kind = o->kind, .place = o->place};
     struct error error = {.message = ""};
@@ -771,11 +659,13 @@ static void nodes_share_work_out(void **state)
     if (!o->kind->is_shared)
         return;
     do_work(o, NULL, 0, subjects, now_ms);
-    open_and_load(&other);
+    store_open_and_load(&other);
     struct work_order order = {
-        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = items};
+        .kind = WORK_SALE_CLOSEOUT, .count_max = 2, .lease_ms = WORK_LEASE_MS, .items = held_items};
     struct command command = {.kind = COMMAND_WORK_CLAIM, .work = &order};
     const struct command *pointer = &command;
+    work_item_fini(&held_items[0]);
+    work_item_fini(&held_items[1]);
     world_begin(&o->world);
     assert_int_equal(store_load(o->store, &o->world, &pointer, 1, &error), ERR_NONE); /* holds A and B */
     assert_int_equal(claim_work(&other, items, 4, now_ms + 10), 1);
@@ -784,7 +674,7 @@ static void nodes_share_work_out(void **state)
     assert_int_equal(order.count, 2);
     test_commit(o->store, &o->world);
     assert_int_equal(claim_work(&other, items + 2, 2, now_ms + 10), 0);
-    close_all(&other);
+    store_close_all(&other);
 }
 
 static void a_reader_counts_what_a_product_has_sold(void **state)
@@ -799,7 +689,7 @@ static void a_reader_counts_what_a_product_has_sold(void **state)
     batch_buy(&o->batch, "A", "ann", 1, &ids[1]);
     batch_buy(&o->batch, "A", "bob", 1, &ids[2]);
     commit(o);
-    struct store_reader *reader = open_reader(o);
+    struct store_reader *reader = store_open_reader(o);
     struct sale_totals totals = {
         .product_id = product(o, "A")->id, .purchase_id_first = ids[0], .purchase_id_last = ids[2]};
     for (int i = 0; i < 2; i++) {
@@ -823,62 +713,33 @@ static void a_reader_counts_what_a_product_has_sold(void **state)
 
 /* --- all tests on all kinds --- */
 
-#define EACH(test)  \
-    {               \
-#test, test \
-    }
-
-static const struct {
-    const char *name;
-    CMUnitTestFunction run;
-} behaviours[] = {
-    EACH(a_new_store_is_empty),
-    EACH(an_empty_batch_is_no_trouble),
-    EACH(every_kind_of_change_survives),
-    EACH(changes_of_a_batch_are_written_in_their_order),
-    EACH(clearing_one_product_spares_the_others_in_between),
-    EACH(a_big_batch_is_one_batch),
-    EACH(a_batch_that_was_rolled_back_leaves_nothing),
-    EACH(any_text_comes_back_as_it_went_in),
-    EACH(numbers_have_64_bits),
-    EACH(ids_are_never_given_out_again),
-    EACH(ids_outlive_every_order_of_deletions),
-    EACH(keys_come_back_oldest_first),
-    EACH(a_reader_sees_what_was_committed_at_once),
-    EACH(a_reader_finds_the_latest_purchase),
-    EACH(a_reader_finds_nothing_that_was_cleared),
-    EACH(readers_beside_the_writer_miss_nothing),
-    EACH(a_probe_changes_nothing),
-    EACH(work_is_claimed_in_order_and_kept),
-    EACH(only_the_last_to_claim_finishes_work),
-    EACH(ids_of_work_never_come_again),
-    EACH(nodes_share_work_out),
-    EACH(a_reader_counts_what_a_product_has_sold),
+static const struct behaviour behaviours[] = {
+    BEHAVIOUR(a_new_store_is_empty),
+    BEHAVIOUR(an_empty_batch_is_no_trouble),
+    BEHAVIOUR(every_kind_of_change_survives),
+    BEHAVIOUR(changes_of_a_batch_are_written_in_their_order),
+    BEHAVIOUR(clearing_one_product_spares_the_others_in_between),
+    BEHAVIOUR(a_big_batch_is_one_batch),
+    BEHAVIOUR(a_batch_that_was_rolled_back_leaves_nothing),
+    BEHAVIOUR(any_text_comes_back_as_it_went_in),
+    BEHAVIOUR(numbers_have_64_bits),
+    BEHAVIOUR(ids_are_never_given_out_again),
+    BEHAVIOUR(ids_outlive_every_order_of_deletions),
+    BEHAVIOUR(keys_come_back_oldest_first),
+    BEHAVIOUR(a_reader_sees_what_was_committed_at_once),
+    BEHAVIOUR(a_reader_finds_the_latest_purchase),
+    BEHAVIOUR(a_reader_finds_nothing_that_was_cleared),
+    BEHAVIOUR(readers_beside_the_writer_miss_nothing),
+    BEHAVIOUR(a_probe_changes_nothing),
+    BEHAVIOUR(work_is_claimed_in_order_and_kept),
+    BEHAVIOUR(only_the_last_to_claim_finishes_work),
+    BEHAVIOUR(ids_of_work_never_come_again),
+    BEHAVIOUR(nodes_share_work_out),
+    BEHAVIOUR(a_reader_counts_what_a_product_has_sold),
 };
-
-enum { BEHAVIOUR_COUNT = sizeof behaviours / sizeof behaviours[0] };
 
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[KIND_COUNT * BEHAVIOUR_COUNT];
-    static char names[KIND_COUNT * BEHAVIOUR_COUNT][96];
-    const char *wanted = argc > 1 ? argv[1] : "";
-    bool wants_postgres = strcmp(wanted, "embedded") != 0;
-    bool wants_embedded = strcmp(wanted, "postgres") != 0;
-    size_t count = 0;
-    if (wants_postgres && !wants_embedded && !postgres_is_there())
-        return postgres_skip_all("store contract on PostgreSQL");
-    if (wants_postgres && !postgres_is_there())
-        print_message("# without its rows on PostgreSQL: DOORBUSTER_TEST_POSTGRES names no server\n");
-    for (size_t i = 0; i < KIND_COUNT * BEHAVIOUR_COUNT; i++) {
-        struct kind *kind = &kinds[i / BEHAVIOUR_COUNT];
-        if (kind->is_shared ? !wants_postgres || !postgres_is_there() : !wants_embedded)
-            continue;
-        (void)snprintf(
-            names[count], sizeof names[0], "%s: %s", kind->name, behaviours[i % BEHAVIOUR_COUNT].name);
-        tests[count] =
-            (struct CMUnitTest){names[count], behaviours[i % BEHAVIOUR_COUNT].run, set_up, tear_down, kind};
-        count++;
-    }
-    return _cmocka_run_group_tests("store contract", tests, count, NULL, NULL);
+    return kinds_run(
+        "store contract", argc > 1 ? argv[1] : "", behaviours, sizeof behaviours / sizeof behaviours[0]);
 }

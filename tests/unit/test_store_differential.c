@@ -6,11 +6,12 @@
  * are taken back on both, and both are opened again now and then.
  *
  * Some of the commands claim work for later, and finish or postpone what was claimed, in time or too late.
+ * Others place orders, whose payments are such work, register accounts and hand in trading orders.
  *
- * Two things differ by design: numbers of purchases and of work come from blocks, so they are compared
- * through tables of pairs, and work that is due at the same time comes in any order, so a claim takes all
- * there is; and only the embedded store bounds the number of keys that it keeps, so the bound is out of
- * reach.
+ * Two things differ by design: numbers of purchases, of work (and so of orders) and of accounts come from
+ * blocks, so they are compared through tables of pairs or by name, and work that is due at the same time
+ * comes in any order, so a claim takes all there is; and only the embedded store bounds the number of keys
+ * that it keeps, so the bound is out of reach.
  *
  *     test_store_differential [SEED [COMMANDS]]
  *
@@ -29,6 +30,7 @@
 #include "core/rules.h"
 #include "postgres_fixture.h"
 #include "random_command.h"
+#include "random_order.h"
 #include "store/postgres.h"
 #include "store/sqlite.h"
 #include "store_support.h"
@@ -41,7 +43,9 @@ enum {
     SKUS_MAX = 6,
     USERS_MAX = 12,
     KEYS = 5,
-    WORK_PERCENT = 12,
+    WORK_PERCENT = 16,
+    ORDER_PERCENT = 25,
+    PAYMENT_MS = 30,
     CLAIMS_KEPT = 16,
     WORK_DUE_MAX = 500, /* more than a run leaves undone, or the claim is told apart */
     LEASE_MS_MAX = 300,
@@ -61,6 +65,7 @@ struct node {
 
 /* A piece of work as it was claimed in both. */
 struct claimed {
+    enum work_kind kind;
     int64_t our_id;
     int64_t their_id;
     int64_t token;
@@ -82,6 +87,8 @@ struct run {
     int64_t numbers_size;
     struct random_command ours[BATCH_MAX];
     struct random_command theirs[BATCH_MAX];
+    struct random_order our_lots[BATCH_MAX];
+    struct random_order their_lots[BATCH_MAX];
     struct work_order our_orders[BATCH_MAX];
     struct work_order their_orders[BATCH_MAX];
     struct work_item our_items[WORK_DUE_MAX]; /* of the one claim of a batch */
@@ -127,6 +134,12 @@ static void close_node(struct node *node)
     store_close(node->store);
 }
 
+static void forget_items(struct work_item items[WORK_DUE_MAX])
+{
+    for (size_t i = 0; i < WORK_DUE_MAX; i++)
+        work_item_fini(&items[i]);
+}
+
 static struct run *run_create(int64_t seed, int64_t commands)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -140,6 +153,8 @@ static struct run *run_create(int64_t seed, int64_t commands)
     run->rules.says_sold_out = draw(random, 2) == 1;
     run->rules.idempotency_ttl_ms = 50 + draw(random, 2000);
     run->rules.idempotency_count_max = SIZE_MAX;
+    run->rules.notifies_by_webhook = draw(random, 3) > 0;
+    run->rules.notifies_by_email = draw(random, 2) > 0;
     run->crowd = (struct crowd){
         .sku_count = 1 + draw(random, SKUS_MAX),
         .user_count = 1 + draw(random, USERS_MAX),
@@ -165,6 +180,8 @@ static void run_destroy(struct run *run)
         close_node(&run->shared[i]);
     database_drop(&run->database);
     place_remove(run->place);
+    forget_items(run->our_items);
+    forget_items(run->their_items);
     free(run->numbers);
     free(run);
 }
@@ -264,9 +281,24 @@ static void check_number(
 
 static const char *kind_name(enum command_kind kind)
 {
-    static const char *const names[] = {
-        "purchase", "create", "update", "patch", "delete", "claim", "finish", "postpone"};
+    static const char *const names[] = {"purchase", "create", "update", "patch", "delete", "claim", "finish",
+        "postpone", "revival", "order", "cancelled order", "account", "trading order",
+        "cancelled trading order", "range", "executed range"};
     return names[kind];
+}
+
+/* Trading orders have the same numbers everywhere, since they tell the order of acceptance. */
+static void check_intake(struct run *run, unsigned i)
+{
+    const struct command *ours = &run->ours[i].command;
+    const struct command *theirs = &run->theirs[i].command;
+    CHECK(run, ours->outcome.number == theirs->outcome.number, "%s %" PRId64 " and %" PRId64,
+        kind_name(ours->kind), ours->outcome.number, theirs->outcome.number);
+    CHECK(run,
+        ours->intake->first_id == theirs->intake->first_id &&
+            ours->intake->last_id == theirs->intake->last_id,
+        "%s %" PRId64 "..%" PRId64 " and %" PRId64 "..%" PRId64, kind_name(ours->kind),
+        ours->intake->first_id, ours->intake->last_id, theirs->intake->first_id, theirs->intake->last_id);
 }
 
 static void check_answer(struct run *run, struct node *node, unsigned i)
@@ -282,7 +314,12 @@ static void check_answer(struct run *run, struct node *node, unsigned i)
         run->ours[i].sku_text, ours->is_replay, theirs->is_replay);
     CHECK(run, ours->time_ms == theirs->time_ms, "%s of %s tells the time %" PRId64 " and %" PRId64,
         kind_name(command->kind), run->ours[i].sku_text, ours->time_ms, theirs->time_ms);
-    check_number(run, node, ours, theirs);
+    CHECK(run, ours->order_status == theirs->order_status, "%s: status %d and %d", kind_name(command->kind),
+        (int)ours->order_status, (int)theirs->order_status);
+    if (command_names_product(command->kind))
+        check_number(run, node, ours, theirs);
+    else if (command_names_intake(command->kind))
+        check_intake(run, i);
     run->counts[ours->result]++;
     run->step++;
 }
@@ -314,8 +351,7 @@ static int compare_items(const void *a, const void *b)
 {
     const struct work_item *first = a;
     const struct work_item *second = b;
-    int by_subject = slice_compare(
-        slice_make(first->subject, first->subject_len), slice_make(second->subject, second->subject_len));
+    int by_subject = slice_compare(first->subject, second->subject);
     if (by_subject != 0)
         return by_subject;
     if (first->created_ms != second->created_ms)
@@ -335,15 +371,17 @@ static void check_claim(struct run *run, const struct work_order *ours, const st
         const struct work_item *their = &theirs->items[i];
         CHECK(run, compare_items(our, their) == 0 && our->kind == their->kind && our->due_ms == their->due_ms,
             "work of %.*s has token %" PRId64 " and %" PRId64 ", due %" PRId64 " and %" PRId64,
-            (int)our->subject_len, our->subject, our->token, their->token, our->due_ms, their->due_ms);
+            SLICE_ARGS(our->subject), our->token, their->token, our->due_ms, their->due_ms);
     }
 }
 
 static void keep_claim(struct run *run, const struct work_order *ours, const struct work_order *theirs)
 {
     for (size_t i = 0; i < ours->count; i++) {
-        run->claimed[draw(&run->random, CLAIMS_KEPT)] = (struct claimed){
-            .our_id = ours->items[i].id, .their_id = theirs->items[i].id, .token = ours->items[i].token};
+        run->claimed[draw(&run->random, CLAIMS_KEPT)] = (struct claimed){.kind = ours->items[i].kind,
+            .our_id = ours->items[i].id,
+            .their_id = theirs->items[i].id,
+            .token = ours->items[i].token};
     }
 }
 
@@ -360,24 +398,46 @@ static void check_work(struct run *run, unsigned count, bool is_kept)
     }
 }
 
+/* What a worker may say of such work. */
+static enum work_report draw_report(struct id_source *random, enum work_kind kind, enum command_kind command)
+{
+    static const enum work_report outcomes[] = {REPORT_PAID, REPORT_DECLINED, REPORT_ABANDONED};
+    unsigned lot = draw(random, 3);
+    if (kind == WORK_PAYMENT)
+        return command == COMMAND_WORK_FINISH ? outcomes[lot] : lot == 0 ? REPORT_NOT_BEGUN : REPORT_NONE;
+    bool is_dead = command == COMMAND_WORK_POSTPONE && kind != WORK_SALE_CLOSEOUT && lot > 0;
+    return is_dead ? REPORT_DEAD : REPORT_NONE;
+}
+
+static enum command_kind draw_work_kind(struct id_source *random, bool *has_claim)
+{
+    unsigned lot = draw(random, 100);
+    if (lot < 30 && !*has_claim) {
+        *has_claim = true;
+        return COMMAND_WORK_CLAIM;
+    }
+    return lot < 60 ? COMMAND_WORK_FINISH : lot < 90 ? COMMAND_WORK_POSTPONE : COMMAND_WORK_REVIVE;
+}
+
 /* Turns a command into one about work; both stores are asked for the same. */
 static void draw_work(struct run *run, bool is_ours, unsigned i, bool *has_claim)
 {
+    static const enum work_kind kinds[] = {
+        WORK_SALE_CLOSEOUT, WORK_PAYMENT, WORK_PAYMENT, WORK_WEBHOOK, WORK_EMAIL};
     struct id_source *random = &run->random;
     const struct claimed *claimed = &run->claimed[draw(random, CLAIMS_KEPT)];
     struct work_order *order = is_ours ? &run->our_orders[i] : &run->their_orders[i];
-    unsigned lot = draw(random, 100);
-    *order = (struct work_order){.kind = WORK_SALE_CLOSEOUT,
+    enum command_kind kind = draw_work_kind(random, has_claim);
+    enum work_kind claim_kind = kinds[draw(random, 5)];
+    *order = (struct work_order){.kind = kind == COMMAND_WORK_CLAIM ? claim_kind : claimed->kind,
         .count_max = WORK_DUE_MAX,
         .lease_ms = 1 + draw(random, LEASE_MS_MAX),
+        .payment_ms = PAYMENT_MS,
         .id = is_ours ? claimed->our_id : claimed->their_id,
         .token = claimed->token,
         .due_ms = run->now_ms + draw(random, LEASE_MS_MAX),
+        .report = draw_report(random, claimed->kind, kind),
         .items = is_ours ? run->our_items : run->their_items};
-    enum command_kind kind = lot < 60 ? COMMAND_WORK_FINISH : COMMAND_WORK_POSTPONE;
-    if (lot < 30 && !*has_claim)
-        kind = COMMAND_WORK_CLAIM;
-    *has_claim = *has_claim || kind == COMMAND_WORK_CLAIM;
     struct command *command = is_ours ? &run->ours[i].command : &run->theirs[i].command;
     *command = (struct command){.kind = kind, .work = order};
 }
@@ -386,10 +446,15 @@ static void draw_batch(struct run *run, bool is_ours, unsigned count)
 {
     struct random_command *lots = is_ours ? run->ours : run->theirs;
     bool has_claim = false;
+    forget_items(is_ours ? run->our_items : run->their_items);
     for (unsigned i = 0; i < count; i++) {
         draw_command(&run->random, &run->crowd, run->now_ms, &lots[i]);
-        if (draw(&run->random, 100) < WORK_PERCENT)
+        unsigned lot = draw(&run->random, 100);
+        if (lot < WORK_PERCENT)
             draw_work(run, is_ours, i, &has_claim);
+        else if (lot < WORK_PERCENT + ORDER_PERCENT)
+            draw_order_command(&run->random, run->now_ms, &run->embedded.world.intake,
+                is_ours ? &run->our_lots[i] : &run->their_lots[i], &lots[i].command);
     }
 }
 
@@ -441,26 +506,78 @@ struct table {
 #define MS(column) "(extract(epoch FROM " column ") * 1000)::bigint"
 
 /* The last column is the number of a purchase, or empty. */
-static const struct table tables[] = {
-    {"SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
-     " coalesce(end_reason, ''), start_time, end_time, created_at, updated_at, '' FROM products ORDER BY sku",
-        "SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
-        " coalesce(end_reason, ''), " MS("start_time") ", " MS("end_time") ", " MS("created_at") ", " MS(
-            "updated_at") ", '' FROM products ORDER BY sku COLLATE \"C\""},
-    {"SELECT sku, user_id, nth, purchased_at, purchases.id FROM purchases"
-     " JOIN products ON products.id = product_id ORDER BY sku, user_id, nth",
-        "SELECT sku, user_id, nth, " MS("purchased_at") ", purchases.id FROM purchases"
-                                                        " JOIN products ON products.id = product_id ORDER BY "
-                                                        "sku COLLATE \"C\", user_id COLLATE \"C\", nth"},
-    {"SELECT scope, key, lower(hex(fingerprint)), result, time, created_at, number FROM idempotency_keys"
-     " ORDER BY scope, key",
-        "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
-            "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE \"C\""},
-    {"SELECT kind, subject, due_at, token, created_at, '' FROM work ORDER BY kind, subject, created_at, "
-     "due_at, token",
-        "SELECT kind, subject, " MS("due_at") ", token, " MS(
-            "created_at") ", '' FROM work"
-                          " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at, token"},
+static const struct table
+    tables[] =
+        {
+            {"SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+             " coalesce(end_reason, ''), start_time, end_time, created_at, updated_at, '' FROM products "
+             "ORDER BY sku",
+                "SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+                " coalesce(end_reason, ''), " MS("start_time") ", " MS("end_time") ", " MS(
+                    "created_at") ", " MS("updated_at") ", '' FROM products ORDER BY sku COLLATE \"C\""},
+            {"SELECT sku, user_id, nth, purchased_at, purchases.id FROM purchases"
+             " JOIN products ON products.id = product_id ORDER BY sku, user_id, nth",
+                "SELECT sku, user_id, nth, " MS(
+                    "purchased_at") ", purchases.id FROM purchases"
+                                    " JOIN products ON products.id = product_id ORDER BY "
+                                    "sku COLLATE \"C\", user_id COLLATE \"C\", nth"},
+            {"SELECT scope, key, lower(hex(fingerprint)), result, time, created_at, number FROM "
+             "idempotency_keys"
+             " ORDER BY scope, key",
+                "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
+                    "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE "
+                                  "\"C\""},
+            {"SELECT kind, subject, due_at, token, created_at, '' FROM work ORDER BY kind, subject, "
+             "created_at, "
+             "due_at, token",
+                "SELECT kind, subject, " MS("due_at") ", token, " MS(
+                    "created_at") ", '' FROM work"
+                                  " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at, "
+                                  "token"},
+            {"SELECT order_id, customer_id, customer_email, items, amount_minor, priority, is_sync, "
+             "coalesce(deadline, ''),"
+             " lower(hex(fingerprint)), status, attempts, created_at, updated_at, coalesce(paid_at, ''), '' "
+             "FROM orders"
+             " ORDER BY order_id",
+                "SELECT order_id, customer_id, customer_email, items, amount_minor, priority, "
+                "is_sync::int, " MS("deadline") ", encode(fingerprint, 'hex'), status, attempts, " MS(
+                    "created_at") ", " MS("updated_at") ", " MS("paid_at") ", '' FROM orders ORDER BY "
+                                                                           "order_id COLLATE \"C\""},
+            {"SELECT order_id, payments.amount_minor, outcome, payments.attempts, payments.created_at, '' "
+             "FROM payments"
+             " JOIN orders ON orders.id = payments.id ORDER BY order_id",
+                "SELECT order_id, payments.amount_minor, outcome, payments.attempts, " MS(
+                    "payments.created_at") ", ''"
+                                           " FROM payments JOIN orders ON orders.id = payments.id ORDER BY "
+                                           "order_id COLLATE \"C\""},
+            {"SELECT orders.order_id, channel, event, notifications.created_at, coalesce(delivered_at, ''), "
+             "''"
+             " FROM notifications JOIN orders ON orders.id = notifications.order_id ORDER BY "
+             "orders.order_id, channel",
+                "SELECT orders.order_id, channel, event, " MS("notifications.created_at") ", " MS(
+                    "delivered_at") ", ''"
+                                    " FROM notifications JOIN orders ON orders.id = notifications.order_id"
+                                    " ORDER BY orders.order_id COLLATE \"C\", channel COLLATE \"C\""},
+            {"SELECT username, username_key, email, email_key, full_name, password_hash, created_at, '' FROM "
+             "accounts"
+             " ORDER BY username_key",
+                "SELECT username, username_key, email, email_key, full_name, password_hash, " MS(
+                    "created_at") ", ''"
+                                  " FROM accounts ORDER BY username_key COLLATE \"C\""},
+            {"SELECT id, account_id, symbol, side, order_type, quantity, coalesce(price, ''), "
+             "coalesce(stop_price, ''),"
+             " coalesce(trailing_stop_pct, ''), coalesce(iceberg_qty, ''), time_in_force, created_at,"
+             " coalesce(cancelled_at, ''), '' FROM intake_orders ORDER BY id",
+                "SELECT id, account_id, symbol, side, order_type, quantity, price, stop_price, "
+                "trailing_stop_pct,"
+                " iceberg_qty, time_in_force, " MS("created_at") ", " MS(
+                    "cancelled_at") ", '' FROM intake_orders"
+                                    " ORDER BY id"},
+            {"SELECT first_id, last_id, executed_at, '' FROM intake_deliveries ORDER BY last_id",
+                "SELECT first_id, last_id, " MS(
+                    "executed_at") ", '' FROM intake_deliveries ORDER BY last_id"},
+            {"SELECT sent_id, executed_id, '' FROM intake_state",
+                "SELECT sent_id, executed_id, '' FROM intake_state"},
 };
 
 /* The rows of the embedded store, with the numbers that PostgreSQL gave the same purchases. */

@@ -136,8 +136,8 @@ static void a_newer_store_is_left_alone(void **state)
 {
     struct fixture *b = *state;
     fixture_make_store(b);
-    run_sql(b->path, "PRAGMA user_version = 3");
-    REFUSED(b, ERR_NEWER, b->path, "newer doorbuster", "version 3", "knows 2");
+    run_sql(b->path, "PRAGMA user_version = 4");
+    REFUSED(b, ERR_NEWER, b->path, "newer doorbuster", "version 4", "knows 3");
 }
 
 /* The version stands in the log only, and the log must not be brought into the file. */
@@ -368,12 +368,12 @@ static void what_may_not_be_written_is_refused(void **state)
 /* --- versions --- */
 
 static const struct schema_step future_steps[] = {
-    {1, sqlite_001_sql}, {2, sqlite_002_sql},
-    {3, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA "
-        "user_version = 3;"},
-    {4, "CREATE TABLE shelves (id INTEGER PRIMARY KEY); PRAGMA user_version = 4;"},
-    {5, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = "
-        "5;"},
+    {1, sqlite_001_sql}, {2, sqlite_002_sql}, {3, sqlite_003_sql},
+    {4, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA "
+        "user_version = 4;"},
+    {5, "CREATE TABLE shelves (id INTEGER PRIMARY KEY); PRAGMA user_version = 5;"},
+    {6, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = "
+        "6;"},
     {6, "CREATE TABLE crates (id INTEGER PRIMARY KEY);"}, /* forgets to say its version */
 };
 
@@ -394,15 +394,15 @@ static void an_old_store_is_brought_up_step_by_step(void **state)
     sqlite3 *db;
     fixture_make_store(b);
     assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 4, &error), ERR_NONE);
-    assert_int_equal(query(db, "PRAGMA user_version"), 4);
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 5, &error), ERR_NONE);
+    assert_int_equal(query(db, "PRAGMA user_version"), 5);
     assert_int_equal(query(db, "SELECT count(*) FROM products WHERE colour = 'red'"), 2);
     assert_int_equal(query(db, "SELECT count(*) FROM purchases"), 300);
     assert_int_equal(
-        schema_bring_up(db, b->path, future_steps, 4, &error), ERR_NONE); /* nothing left to do */
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 3, &error), ERR_NEWER);
+        schema_bring_up(db, b->path, future_steps, 5, &error), ERR_NONE); /* nothing left to do */
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 4, &error), ERR_NEWER);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    REFUSED(b, ERR_NEWER, "version 4");
+    REFUSED(b, ERR_NEWER, "version 5");
 }
 
 /* A store that was made before there was work for later is opened, keeps all it has, and takes work. */
@@ -424,7 +424,7 @@ static void a_store_of_version_1_is_brought_up(void **state)
     fixture_open(b);
     assert_int_equal(world_product(&b->world, SLICE("A"))->buyers.count, 1);
     assert_int_equal(b->world.next_purchase_id, 10);
-    assert_int_equal(b->world.next_work_id, 1);
+    assert_int_equal(b->world.next_work_id, 2); /* one is there from the start */
     assert_non_null(world_add_work(&b->world, WORK_SALE_CLOSEOUT, SLICE("A"), SLICE("7 9 9"), 5, 5));
     fixture_commit(b);
     fixture_close(b);
@@ -434,7 +434,7 @@ static void a_store_of_version_1_is_brought_up(void **state)
         query(db, "SELECT count(*) FROM work WHERE body = '7 9 9' AND kind = 'sale-closeout'"), 1);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     fixture_open(b);
-    assert_int_equal(world_next_work(&b->world, WORK_SALE_CLOSEOUT)->id, 1);
+    assert_int_equal(world_next_work(&b->world, WORK_SALE_CLOSEOUT)->id, 2);
 }
 
 static void a_step_that_fails_leaves_the_version_before(void **state)
@@ -444,13 +444,13 @@ static void a_step_that_fails_leaves_the_version_before(void **state)
     sqlite3 *db;
     fixture_make_store(b);
     assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 5, &error), ERR_CORRUPT);
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 6, &error), ERR_CORRUPT);
     assert_non_null(strstr(error.message, "nowhere"));
-    assert_int_equal(query(db, "PRAGMA user_version"), 4);
+    assert_int_equal(query(db, "PRAGMA user_version"), 5);
     assert_int_equal(query(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'boxes'"), 0);
-    const struct schema_step forgetful[] = {{5, future_steps[5].sql}};
+    const struct schema_step forgetful[] = {{6, future_steps[6].sql}};
     assert_int_equal(schema_bring_up(db, b->path, forgetful, 1, &error), ERR_CORRUPT);
-    assert_int_equal(query(db, "PRAGMA user_version"), 4);
+    assert_int_equal(query(db, "PRAGMA user_version"), 5);
     assert_int_equal(query(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'crates'"), 0);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -463,7 +463,8 @@ static void a_new_store_says_what_it_is(void **state)
     assert_int_equal(sqlite3_open_v2(b->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     assert_int_equal(query(db, "PRAGMA user_version"), SCHEMA_VERSION);
     assert_int_equal(query(db, "PRAGMA application_id"), SCHEMA_APPLICATION_ID);
-    assert_int_equal(query(db, "SELECT count(*) FROM sequences WHERE next_value = 1"), SEQUENCE_COUNT);
+    assert_int_equal(
+        query(db, "SELECT count(*) FROM sequences WHERE next_value = 1 + (name = 'work')"), SEQUENCE_COUNT);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 

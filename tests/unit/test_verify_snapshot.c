@@ -125,9 +125,31 @@ static void a_stopped_store_is_left_as_it_is(void **state)
 {
     const struct audit_place *place = *state;
     good_store_make(place);
-    audit_unchanged(place, place->store, "", "(schema version 1; stopped)", false);
+    audit_unchanged(place, place->store, "", "(schema version 3; stopped)", false);
     store_run(place->store, sell_one_wrongly);
-    audit_unchanged(place, place->store, "references", "(schema version 1; stopped)", false);
+    audit_unchanged(place, place->store, "references", "(schema version 3; stopped)", false);
+}
+
+/* Wrong if this fails: a store that no newer server has taken up yet cannot be audited. */
+static void stores_of_earlier_versions_can_be_audited(void **state)
+{
+    const struct audit_place *place = *state;
+    sale_store_make(place, 1);
+    audit_unchanged(place, place->store, "", "(schema version 1; stopped)", false);
+    sale_store_make(place, 2);
+    audit_unchanged(place, place->store, "", "(schema version 2; stopped)", false);
+    sale_store_make(place, 3);
+    audit_unchanged(place, place->store, "", "(schema version 3; stopped)", false);
+}
+
+/* Wrong if this fails: a shop that takes orders and has no sale cannot be audited. */
+static void a_store_with_orders_alone_is_audited(void **state)
+{
+    const struct audit_place *place = *state;
+    good_store_make(place);
+    store_run(place->store, "DELETE FROM products; DELETE FROM purchase_log");
+    audit_unchanged(
+        place, place->store, "", " on 0 products with 0 purchases, 7 orders, 5 trading orders, in ", false);
 }
 
 /* Wrong if this fails: what a server has written to its log only is not audited, or the log is disturbed. */
@@ -336,6 +358,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, audit_place_make, audit_place_remove)
     const struct CMUnitTest tests[] = {
         TEST(a_stopped_store_is_left_as_it_is),
+        TEST(stores_of_earlier_versions_can_be_audited),
+        TEST(a_store_with_orders_alone_is_audited),
         TEST(a_store_in_use_is_read_with_its_log),
         TEST(a_killed_store_is_left_as_it_is),
         TEST(a_copy_without_an_index_is_left_as_it_is),

@@ -12,7 +12,10 @@
 
 #include <cmocka.h>
 
-enum { SQL_MAX = 64 * 1024 };
+enum { SQL_MAX = 64 * 1024, SCHEMA_VERSION = 3 };
+
+#define ONE_ITEM "[{\"product_id\":\"P\",\"quantity\":2,\"price\":9.99}]"
+#define PASSWORD_HASH "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 
 int audit_place_make(void **state)
 {
@@ -74,10 +77,12 @@ void text_write(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-static void run_schema(const char *path)
+static void run_schema(const char *path, int version)
 {
     static char sql[SQL_MAX];
-    FILE *file = fopen(SCHEMA_PATH, "r");
+    char script[PATH_MAX];
+    (void)snprintf(script, sizeof script, "%s/sqlite_%03d.sql", SCHEMA_DIRECTORY, version);
+    FILE *file = fopen(script, "r");
     assert_non_null(file);
     size_t len = fread(sql, 1, sizeof sql - 1, file);
     assert_true(len > 0 && len < sizeof sql - 1);
@@ -86,11 +91,53 @@ static void run_schema(const char *path)
     store_run(path, sql);
 }
 
-void good_store_make(const struct audit_place *place)
+/* The work of version 3 has the id 1: see the schema. */
+static const char orders_sql[] =
+    "BEGIN;"
+    "INSERT INTO orders (id, order_id, customer_id, customer_email, items, amount_minor, priority, is_sync, "
+    "deadline, fingerprint, status, attempts, created_at, updated_at, paid_at)"
+    " SELECT column1, column2, 7, column3, column4, column5, 5, column6, CASE column6 WHEN 1 THEN 19000 END, "
+    "zeroblob(16), column7, column8, 9000, 9500, CASE column7 WHEN 'completed' THEN 9500 END FROM (VALUES"
+    " (2, 'o-pending', '', '" ONE_ITEM "', 1998, 0, 'pending', 0),"
+    " (3, 'o-processing', '', '" ONE_ITEM "', 1998, 1, 'processing', 1),"
+    " (4, 'o-paid', 'a@x.example', '[{\"product_id\":\"P\",\"quantity\":3,\"price\":0.335},"
+    "{\"product_id\":\"Q\",\"quantity\":1,\"price\":1e1}]', 1101, 1, 'completed', 2),"
+    " (7, 'o-declined', '', '" ONE_ITEM "', 1998, 1, 'failed', 1),"
+    " (9, 'o-abandoned', '', '" ONE_ITEM "', 1998, 0, 'failed', 3),"
+    " (11, 'o-cancelled', '', '" ONE_ITEM "', 1998, 1, 'cancelled', 0),"
+    " (12, 'o-given-back', '', '" ONE_ITEM "', 1998, 0, 'pending', 0));"
+    "INSERT INTO payments VALUES (4, 1101, 'paid', 2, 9500), (7, 1998, 'declined', 1, 9500),"
+    " (9, 1998, 'abandoned', 3, 9500);"
+    "INSERT INTO notifications VALUES (5, 4, 'webhook', 'order.completed', 9500, 9600),"
+    " (6, 4, 'email', 'order.completed', 9500, NULL), (8, 7, 'webhook', 'order.failed', 9500, NULL),"
+    " (10, 9, 'webhook', 'order.failed', 9500, 9700);"
+    "INSERT INTO work (id, kind, subject, body, due_at, token, created_at) VALUES"
+    " (2, 'payment', 'o-pending', '{}', 1, 0, 9000), (3, 'payment', 'o-processing', '{}', 1, 1, 9000),"
+    " (6, 'email', 'a@x.example', '{}', 1, 3, 9500), (8, 'webhook', 'o-declined', '{}', 253402300799000, 9, "
+    "9500),"
+    " (12, 'payment', 'o-given-back', '{}', 1, 1, 9000), (13, 'sale-closeout', 'A', '', 1, 0, 1);"
+    "UPDATE sequences SET next_value = 14 WHERE name = 'work';"
+    "INSERT INTO accounts VALUES"
+    " (1, 'Ann', 'ann', 'Ann@x.example', 'ann@x.example', 'Ann A', '" PASSWORD_HASH "', 1),"
+    " (2, 'bob', 'bob', 'bob@x.example', 'bob@x.example', '', '" PASSWORD_HASH "', 1);"
+    "UPDATE sequences SET next_value = 3 WHERE name = 'accounts';"
+    "INSERT INTO intake_orders (id, account_id, symbol, side, order_type, quantity, price, time_in_force, "
+    "created_at, cancelled_at) VALUES"
+    " (1, 1, 'AAPL', 'BUY', 'LIMIT', 100000000, 150000000, 'GTC', 1000, NULL),"
+    " (2, 2, 'AAPL', 'SELL', 'MARKET', 100000000, NULL, 'GTC', 1001, 1002),"
+    " (3, 1, 'AAPL', 'BUY', 'STOP', 1, NULL, 'GTC', 1003, NULL),"
+    " (4, 1, 'AAPL', 'BUY', 'LIMIT', 1, 1, 'GTC', 1004, NULL),"
+    " (5, 1, 'AAPL', 'SELL', 'ICEBERG', 1, 1, 'GTC', 1005, 9999);"
+    "INSERT INTO intake_deliveries VALUES (2, 1, 2000), (3, 3, 3000);"
+    "UPDATE intake_state SET sent_id = 4, executed_id = 3;"
+    "COMMIT";
+
+void sale_store_make(const struct audit_place *place, int version)
 {
     static char sql[SQL_MAX];
     (void)unlink(place->store);
-    run_schema(place->store);
+    for (int script = 1; script <= version; script++)
+        run_schema(place->store, script);
     (void)snprintf(sql, sizeof sql,
         "PRAGMA journal_mode = WAL;"
         "BEGIN;"
@@ -114,6 +161,12 @@ void good_store_make(const struct audit_place *place)
         (long long)SALE_START_MS, (long long)SALE_END_MS, (long long)SALE_START_MS, (long long)SALE_END_MS,
         (long long)SALE_START_MS, PURCHASE_STEP_MS);
     store_run(place->store, sql);
+}
+
+void good_store_make(const struct audit_place *place)
+{
+    sale_store_make(place, SCHEMA_VERSION);
+    store_run(place->store, orders_sql);
 }
 
 void good_journal_make(const struct audit_place *place)

@@ -19,8 +19,8 @@ struct audit_place {
 struct audit_result {
     enum err err;
     struct verify_summary summary;
-    char *text;       /* what was printed */
-    char failed[512]; /* names of the failed invariants in order of the report, separated by blanks */
+    char *text;        /* what was printed */
+    char failed[1024]; /* names of the failed invariants in order of the report, separated by blanks */
 };
 
 /* Setup and teardown for cmocka; *state becomes the place, which is removed with all that is in it. */
@@ -32,9 +32,18 @@ int audit_place_remove(void **state);
  *   A  id 1, 5 units, sold out to a1..a5 (purchases 1..5)
  *   B  id 2, 10 units, at most 3 a user, on sale; b1 has 6, 7, b2 has 8, 9, 10, b3 has 11
  *   C  id 3, 7 units, not begun;  D  id 4, no unit, on sale
- * One idempotency key was answered with purchase 20, of a product that is gone.
+ * One idempotency key was answered with purchase 20, of a product that is gone. Orders, with notifications:
+ *   2 o-pending; 3 o-processing; 4 o-paid with 5 (webhook, delivered) and 6 (e-mail, to do)
+ *   7 o-declined with 8 (webhook, dead); 9 o-abandoned with 10 (webhook, delivered); 11 o-cancelled
+ *   12 o-given-back: pending again after its payment was claimed
+ * Accounts 1 Ann and 2 bob; trading orders 1 to 5, delivered 1 to 2 and 3 to 3, sent 4, cancelled 2 and 5.
+ * Work 1 hands trading orders over, 13 is a sale's.
  */
 void good_store_make(const struct audit_place *place);
+
+/* The same without orders, accounts and their work, of an earlier version of the schema. */
+void sale_store_make(const struct audit_place *place, int version);
+
 void good_journal_make(const struct audit_place *place);
 
 /* The times of the sales, ms. */
@@ -46,6 +55,23 @@ enum { PURCHASE_STEP_MS = 1000 };
 void store_run(const char *path, const char *sql);
 sqlite3 *store_connect(const char *path);
 void db_run(sqlite3 *db, const char *sql);
+
+/* A way of spoiling the good store. */
+struct corruption {
+    const char *what;
+    const char *sql;          /* NULL: the store stays good */
+    const char *journal_line; /* added to the good journal; NULL: none */
+    bool has_journal;
+    bool is_complete;
+    int64_t expect_users; /* 0: unknown */
+    const char *failed;   /* the invariants that must fail */
+    const char *named;    /* what the report must say */
+};
+
+/* Puts a table without constraints in place of a table, with the same rows. */
+#define LOOSE(table)                                                   \
+    "CREATE TABLE loose AS SELECT * FROM " table "; DROP TABLE " table \
+    "; ALTER TABLE loose RENAME TO " table ";"
 
 void text_write(const char *path, const char *text);
 

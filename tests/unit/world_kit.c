@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "core/account.h"
+#include "core/world_order.h"
 #include "core/world_work.h"
 
 const struct map_key world_kit_hash_key = {"a fixed secret."};
@@ -174,6 +176,77 @@ static void dump_all_work(const struct world *world, struct strbuf *text)
     free(work);
 }
 
+static int compare_orders(const void *a, const void *b)
+{
+    int64_t left = (*(struct order *const *)a)->id;
+    int64_t right = (*(struct order *const *)b)->id;
+    return left < right ? -1 : left > right;
+}
+
+static void dump_order(const struct world *world, const struct order *order, struct strbuf *text)
+{
+    const struct order_values *values = &order->values;
+    ENSURE(world_order(world, order->order_id) == order && world_order_by_id(world, order->id) == order);
+    strbuf_printf(text, "order %lld '%.*s' of %lld '%.*s' amount %lld priority %d deadline %lld made %lld",
+        (long long)order->id, SLICE_ARGS(order->order_id), (long long)order->customer_id,
+        SLICE_ARGS(order->email), (long long)order->amount_minor, order->priority,
+        (long long)order->deadline_ms, (long long)order->created_ms);
+    strbuf_printf(text, " %.*s attempts %lld updated %lld paid %lld\n",
+        SLICE_ARGS(order_status_name(values->status)), (long long)values->attempts,
+        (long long)values->updated_ms, (long long)values->paid_ms);
+}
+
+/* The counts and the list of pending orders, in a world that keeps them, say what the orders say. */
+static void check_order_counts(const struct world *world, const int64_t counts[ORDER_STATUS_COUNT])
+{
+    int64_t id_before = 0;
+    int64_t pending = 0;
+    if (world->is_shared)
+        return;
+    for (int i = 0; i < ORDER_STATUS_COUNT; i++)
+        ENSURE(counts[i] == world->order_counts[i]);
+    LIST_FOR_EACH (node, &world->pending_orders) {
+        const struct order *order = CONTAINER_OF(node, struct order, node);
+        ENSURE(order->values.status == ORDER_PENDING && order->id > id_before);
+        id_before = order->id;
+        pending++;
+    }
+    ENSURE(pending == counts[ORDER_PENDING]);
+}
+
+static void dump_orders(const struct world *world, struct strbuf *text)
+{
+    int64_t counts[ORDER_STATUS_COUNT] = {0};
+    ENSURE(world->orders_by_id.count == world->orders_by_name.count);
+    void **orders = sort_values(&world->orders_by_id, compare_orders);
+    for (size_t i = 0; i < world->orders_by_id.count; i++) {
+        dump_order(world, orders[i], text);
+        counts[((const struct order *)orders[i])->values.status]++;
+    }
+    free(orders);
+    check_order_counts(world, counts);
+}
+
+static int compare_accounts(const void *a, const void *b)
+{
+    int64_t left = (*(struct account *const *)a)->id;
+    int64_t right = (*(struct account *const *)b)->id;
+    return left < right ? -1 : left > right;
+}
+
+static void dump_accounts(const struct world *world, struct strbuf *text)
+{
+    ENSURE(world->accounts_by_username.count == world->accounts_by_email.count);
+    void **accounts = sort_values(&world->accounts_by_username, compare_accounts);
+    for (size_t i = 0; i < world->accounts_by_username.count; i++) {
+        const struct account *account = accounts[i];
+        ENSURE(world_account_by_email(world, account->email_key) == account);
+        strbuf_printf(text, "account %lld %.*s %.*s\n", (long long)account->id,
+            SLICE_ARGS(account->username_key), SLICE_ARGS(account->email_key));
+    }
+    free(accounts);
+}
+
 static size_t count_nodes(const struct list *list)
 {
     size_t count = 0;
@@ -194,6 +267,11 @@ void world_dump(const struct world *world, struct strbuf *text)
     LIST_FOR_EACH (node, &world->keys)
         dump_key(world, CONTAINER_OF(node, struct key_record, node), text);
     dump_all_work(world, text);
+    dump_orders(world, text);
+    dump_accounts(world, text);
+    if (world->intake.next_id > 1)
+        strbuf_printf(text, "intake next %lld sent %lld executed %lld\n", (long long)world->intake.next_id,
+            (long long)world->intake.sent_id, (long long)world->intake.executed_id);
     ENSURE(!text->has_overflowed);
 }
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of a load share: postgres_load.c (the plan and the way), postgres_load_products.c,
+ * postgres_load_orders.c. Each of the latter has what it sends and what it receives, in the same order.
+ * Engine thread.
+ */
+#ifndef DOORBUSTER_STORE_POSTGRES_LOAD_H
+#define DOORBUSTER_STORE_POSTGRES_LOAD_H
+
+#include "store/postgres_priv.h"
+
+/* Ids to give out, of one sequence. */
+struct reservation {
+    const char *name; /* of the sequence */
+    int64_t block;    /* so many at least are taken at a time */
+    int64_t *next;    /* the world's */
+    int64_t *end;
+    int64_t needed; /* at most, by this load */
+    int64_t wanted; /* 0: what is left of the last block is enough */
+};
+
+enum reserved_ids { IDS_PRODUCTS, IDS_PURCHASES, IDS_WORK, IDS_ACCOUNTS, IDS_COUNT };
+
+enum { COMMAND_KIND_COUNT = COMMAND_INTAKE_EXECUTED + 1 };
+
+struct loader {
+    struct postgres_store *store;
+    struct world *world;
+    size_t entry_count; /* commands that name a product, in store->entries, by sku */
+    size_t other_count; /* the others, in store->entries after those, in any order */
+    size_t kind_counts[COMMAND_KIND_COUNT];
+    size_t key_count;
+    int64_t claim_counts[WORK_KIND_COUNT]; /* how much work of a kind may be claimed */
+    struct reservation ids[IDS_COUNT];
+    struct error *error;
+};
+
+/* The i-th command that does not name a product. */
+static inline const struct command *loader_other(const struct loader *loader, size_t i)
+{
+    return loader->store->entries[loader->entry_count + i].command;
+}
+
+/* --- postgres_load.c --- */
+
+enum err loader_no_memory(struct loader *loader);
+
+MUST_CHECK enum err loader_send(struct loader *loader, enum postgres_statement statement);
+
+/* The columns 0..count - 1 are the parameters of the next statement. */
+MUST_CHECK enum err loader_send_columns(struct loader *loader, int count, enum postgres_statement statement);
+
+typedef enum err take_rows(struct loader *loader, const PGresult *result);
+
+/* The next result goes through `take`, which may be NULL. */
+MUST_CHECK enum err loader_receive(struct loader *loader, enum postgres_statement statement, take_rows *take);
+
+/* --- postgres_load_products.c --- */
+
+/* Sorts the entries, which are not in the order of skus. */
+void loader_sort_products(struct loader *loader);
+
+/* What the batch locks it sees anyway, so it need not be refreshed. */
+void loader_spare_locked(struct loader *loader);
+
+/* What other nodes have changed; before BEGIN, since it needs no lock. */
+MUST_CHECK enum err loader_send_refresh(struct loader *loader);
+MUST_CHECK enum err loader_receive_refresh(struct loader *loader);
+
+/* Locks the products; their buyers, the stored answers. */
+MUST_CHECK enum err loader_send_products(struct loader *loader);
+MUST_CHECK enum err loader_receive_products(struct loader *loader);
+
+take_rows loader_take_held_products;
+take_rows loader_take_keys;
+
+/* --- postgres_load_orders.c: work, orders, accounts, trading orders --- */
+
+MUST_CHECK enum err loader_send_others(struct loader *loader);
+MUST_CHECK enum err loader_receive_others(struct loader *loader);
+
+#endif
