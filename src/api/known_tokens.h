@@ -5,8 +5,8 @@
  * here is good until it expires, which is looked at each time; so it says nothing that the signature would
  * not say.
  *
- * Who guesses learns nothing from the time that a look takes: where a token stands, and whether its text is
- * looked at, depends on its hash under a secret, and the text is compared in constant time. One thread.
+ * Who guesses learns nothing from the time that a look takes: a text is compared only with one of the same
+ * hash under a secret of 128 bits, and nobody without that secret can find two of them. One thread.
  */
 #ifndef DOORBUSTER_API_KNOWN_TOKENS_H
 #define DOORBUSTER_API_KNOWN_TOKENS_H
@@ -24,7 +24,7 @@ struct known_token {
     char text[KNOWN_TOKEN_LEN_MAX];
 };
 
-/* A newer token takes the place of the one that stands where it belongs. */
+/* Each has two places where it may stand; when both are taken it gets one of them. */
 struct known_tokens {
     struct map_key hash_key;
     struct known_token tokens[KNOWN_TOKENS_MAX];

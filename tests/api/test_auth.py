@@ -358,12 +358,26 @@ def test_accounts_and_tokens_survive_a_restart(start_server):
     expect(register(again, email=trader.account["email"]), 409)
 
 
+@pytest.mark.embedded
 def test_stores_have_secrets_of_their_own(start_server):
     """A token of one store is good at another."""
     one, other = start_server(), start_server()
     trader = Trader(one)
     expect(list_with(other, bearer(trader.access)), 401, NOT_VALID)
     trader.close()
+
+
+def test_token_of_an_account_that_is_gone_harms_nobody(server, trader):
+    """After a backup was restored, an order of an account that is not in it is taken, or others fail with it."""
+    now = int(time.time())
+    stranger = bearer(sign_token(secret_of(server.store), **access_claims(10**12, now, now + 600)))
+    connections = [wire.Connection(server.port) for _ in range(10)]
+    for index, connection in enumerate(connections):
+        connection.send(wire.build("POST", ORDERS, bearer(trader.access) if index % 2 else stranger, new_order()))
+    statuses = [connection.read_reply().status for connection in connections]
+    for connection in connections:
+        connection.close()
+    assert statuses[1::2] == [201] * 5 and set(statuses[::2]) <= {201, 401}
 
 
 # --- overload ---
