@@ -181,7 +181,7 @@ class Bank(Receiver):
         self.lock = threading.Lock()
         self.outcomes = {}  # by key
 
-    def flags(self, timeout="10s", attempts="1000"):
+    def flags(self, timeout="30s", attempts="1000"):
         return ("--payment", self.url, "--payment-timeout", timeout, "--payment-attempts", attempts, PRIVATE)
 
     def pay(self, post):

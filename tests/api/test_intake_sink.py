@@ -9,6 +9,7 @@ import pytest
 
 import wire
 from intake import Sink, Trader, expect
+from nodes import NodeDatabase, postgres, start_nodes  # noqa: F401 (fixtures)
 from shop import ms_of
 from test_intake_orders import place_at_once
 
@@ -215,20 +216,14 @@ def test_sink_without_a_key_is_refused(start_server, sink_of):
 
 
 @pytest.mark.needs("postgres")
-def test_two_nodes_and_one_sink(start_server, sink_of, trader_of, shared_postgres, tmp_path):
+def test_two_nodes_and_one_sink(postgres, start_nodes, sink_of, trader_of, tmp_path):
     """Two nodes on one store deliver out of order, leave orders out, or stop when one of them dies."""
-    from stores import PostgresStore
     sink = sink_of()
-    store = PostgresStore(tmp_path, shared_postgres)
-    try:
-        one, two = (start_server(*sink.arguments, on=store) for _ in range(2))
-        traders = [trader_of(one), trader_of(two)]
-        placed = [traders[index % 2].place()["id"] for index in range(30)]
-        assert wait_taken(sink, placed) == placed
-        one.kill9()
-        placed += [traders[1].place()["id"] for _ in range(10)]
-        assert wait_taken(sink, placed) == placed
-        wait_executed(traders[1], placed[-10:])
-        two.stop()
-    finally:
-        store.discard()
+    one, two = start_nodes(NodeDatabase(postgres, tmp_path), 2, *sink.arguments)
+    traders = [trader_of(one), trader_of(two)]
+    placed = [traders[index % 2].place()["id"] for index in range(30)]
+    assert wait_taken(sink, placed) == placed
+    one.kill9()
+    placed += [traders[1].place()["id"] for _ in range(10)]
+    assert wait_taken(sink, placed) == placed
+    wait_executed(traders[1], placed[-10:])

@@ -11,7 +11,7 @@ import pytest
 import wire
 from ordering import check_later, item, new_order_id, order
 from outbox import Bank, Hook, audit, check_webhook, figure, start_paying, start_receiver, wait_settled
-from traffic import AT_ONCE_SECONDS, Traffic, check_outage, refused_quickly
+from traffic import IMPATIENT, Traffic, check_outage, check_refused
 
 __all__ = ["start_paying", "start_receiver"]  # fixtures
 
@@ -181,7 +181,7 @@ def test_customer_who_has_gone_is_never_charged(start_paying, orders_of, start_b
 def outage(start_paying, orders_of, start_bank, seconds):
     """The provider goes away for so long while customers come, and comes back."""
     bank = start_bank()
-    server = start_paying(*bank.flags(timeout="2s", attempts="4"), "--sync-deadline", "5s")
+    server = start_paying(*bank.flags(), *IMPATIENT)
     orders = orders_of(server)
     traffic = Traffic(orders_of, server)
     wire.wait_for(lambda: len(traffic.acknowledged) >= 20 and len(traffic.replies) >= 5, "customers have come")
@@ -192,22 +192,19 @@ def outage(start_paying, orders_of, start_bank, seconds):
     server.wait_log(lambda entry: "the provider fails" in entry["message"], "the breaker opens", 60)
     wire.wait_for(lambda: figure(server, 'doorbuster_orders_refused_total{reason="breaker"}') >= 20,
         "customers are refused", 60, pause=0.1)
-    ready = orders.ask("GET", "/readyz")
+    wire.wait_for(lambda: orders.ask("GET", "/readyz").status == 503, "it is not ready")
     assert orders.ask("GET", "/health").status == 200
     time.sleep(max(0.0, gone_at + seconds - time.monotonic()))  # pause: so long it is away
     away = orders.stats()
-    refused, quick = refused_quickly(server)
+    refused = check_refused(server)
     bank.start()
     server.wait_log(lambda entry: "the provider works again" in entry["message"], "the breaker closes", 90)
     traffic.stop()
     wait_settled(server.store, 120)
     check_outage(bank, server.store, traffic)
     print(f"away for {seconds} s: {len(traffic.acknowledged)} asynchronous orders, all completed;"
-        f" {refused:.0f} customers refused, {quick:.0f} of them within {AT_ONCE_SECONDS} s; then {away}")
-    assert ready.status == 503, ready
+        f" {refused}; then {away}")
     assert away["status_breakdown"]["failed"] == 0 and away["breaker"] != "closed", away
-    # By the server's own clock; half of them, for this machine may be busy with other things.
-    assert refused >= 20 and quick >= refused / 2, (refused, quick)
     return traffic
 
 
@@ -221,7 +218,7 @@ def test_provider_is_away_for_some_seconds(start_paying, orders_of, start_bank):
 @pytest.mark.embedded
 @pytest.mark.seconds(300)
 def test_provider_is_away_for_half_a_minute(start_paying, orders_of, start_bank):
-    """As above, for long enough that every order has been tried in vain more often than --payment-attempts."""
+    """As above, for as long as the probes of the breaker fail several times."""
     traffic = outage(start_paying, orders_of, start_bank, 30)
     assert len(traffic.acknowledged) >= 100, len(traffic.acknowledged)
 
@@ -231,11 +228,11 @@ def test_provider_that_hangs_opens_the_breaker(start_paying, orders_of, start_ba
     """A provider that takes calls and says nothing keeps customers waiting, or makes orders fail."""
     awake = threading.Event()
     bank = start_bank(decide=lambda post: 200 if awake.wait(60) else None)
-    server = start_paying(*bank.flags(timeout="1s", attempts="3"))
+    server = start_paying(*bank.flags(timeout="1s", attempts="5"))
     orders = orders_of(server)
     order_ids = [orders.queue_well() for _ in range(30)]
     server.wait_log(lambda entry: "the provider fails" in entry["message"], "the breaker opens", 60)
-    check_later(orders.sync(order(), {"Prefer": "wait=2"}))
+    assert orders.sync(order(), {"Prefer": "wait=2"}).status in (503, 504)  # the latter when it was a probe
     wire.wait_for(lambda: orders.stats()["breaker"] == "half-open", "somebody may try", 60)
     wire.wait_for(lambda: orders.stats()["breaker"] == "open", "nobody was let through", 60)
     assert orders.stats()["status_breakdown"]["failed"] == 0

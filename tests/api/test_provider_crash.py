@@ -70,6 +70,8 @@ class Crowd:
         order_id = new_order_id("kill")
         reply = connection.ask("POST", path, body=order(order_id=order_id))
         assert reply.status in (202, 200, 402, 503, 504), reply
+        if reply.status == 503 and "not known" in reply.text:
+            return  # and so we know nothing
         status = {202: "taken", 504: "taken", 200: "completed", 402: "failed", 503: "refused"}[reply.status]
         self.told[order_id] = status
         self.count += status != "refused"

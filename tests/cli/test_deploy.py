@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+from intake import Sink, Trader  # noqa: E402
+from ordering import Orders  # noqa: E402
+from outbox import Hook  # noqa: E402
 from postgres_books import BINARY, HOLDS, ROOT, environment, run, start_postgres  # noqa: E402
 from server import ADMIN_KEY, Server  # noqa: E402
 from services import wait_for  # noqa: E402
@@ -126,14 +129,19 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
     for _ in range(2):  # may be repeated
         psql(owner, "deploy/grants.sql")
 
-    server = Server(Node(tmp_path, url), ["--idempotency-ttl", "1s", "--purchase-interval", "0"]).start()
+    hook, sink = Hook().start(), Sink()
+    server = Server(Node(tmp_path, url), ["--idempotency-ttl", "1s", "--purchase-interval", "0",
+        "--payment-time", "1s", "--webhook", hook.url, *sink.arguments]).start()
     try:
         sell_everything_there_is(server, postgres)
+        take_orders_of_all_kinds(server, postgres, sink)
         done = run("rush", "purchase-load", "--url", f"http://127.0.0.1:{server.port}", "--users", 200, "--stock", 20,
             "--admin-key", ADMIN_KEY)
         assert done.returncode == HOLDS, done.stdout + done.stderr
     finally:
         server.stop()
+        hook.stop()
+        sink.close()
     assert run("verify", "--store", owner).returncode == HOLDS
     assert "permission denied" not in server.err.text()
     refused = [line for line in postgres.log.read_text().splitlines() if "permission denied" in line]
@@ -147,6 +155,26 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
             "CREATE TABLE mine (id int)", "CREATE TEMP TABLE mine (id int)"):
         with pytest.raises(Exception, match="permission denied|must be owner"):
             postgres.sql(statement, database="shop", user="doorbuster", password=PASSWORD)
+
+
+def take_orders_of_all_kinds(server, postgres, sink):
+    """Paid and told, cancelled, and handed to the sink."""
+    orders = Orders(server)
+    paid = orders.queue_well()
+    assert orders.wait_status(paid, "completed") == "completed"
+    wait_for(lambda: postgres.super_sql("SELECT count(delivered_at) FROM notifications", database="shop") == [(1,)],
+        "the shop is told", 20)
+    orders.close()
+    trader = Trader(server)
+    placed = trader.place()["id"]
+    wait_for(lambda: trader.order(placed)["status"] == "EXECUTED", "the sink has it", 20)
+    sink.answer = lambda number: 503
+    under_way = trader.place()["id"]
+    wait_for(lambda: postgres.super_sql("SELECT sent_id FROM intake_state", database="shop") == [(2,)],
+        "the second is under way", 20)
+    assert trader.cancel(under_way).status == 409
+    assert trader.cancel(trader.place()["id"]).status == 200
+    trader.close()
 
 
 def sell_everything_there_is(server, postgres):
