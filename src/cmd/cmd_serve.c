@@ -199,7 +199,8 @@ static enum err make_service(struct server *server, struct error *error)
             .payment_ms = params->payment_time_ms,
             .decline_rate = params->payment_decline_rate,
             .seed = (uint64_t)params->payment_seed,
-            .slots_min = (size_t)(slots_min < params->payment_slots_max ? slots_min : params->payment_slots_max),
+            .slots_min =
+                (size_t)(slots_min < params->payment_slots_max ? slots_min : params->payment_slots_max),
             .slots_max = (size_t)params->payment_slots_max,
             .attempts_max = params->payment_attempts,
             .timeout_ms = params->payment_timeout_ms,
@@ -304,12 +305,17 @@ static void on_drain_timeout(uv_timer_t *timer)
     end_loop(timer->data);
 }
 
-static void on_drain_delay(uv_timer_t *timer)
+static void close_listeners(struct server *server)
 {
-    struct server *server = timer->data;
     for (size_t i = 0; i < server->listener_count; i++)
         listener_close(server->listeners[i]);
     server->listener_count = 0;
+}
+
+static void on_drain_delay(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    close_listeners(server);
     for (size_t i = 0; i < server->app.net_thread_count; i++)
         net_thread_drain(server->app.net_threads[i], on_net_thread_drained, server);
     uv_timer_start(timer, on_drain_timeout, (uint64_t)server->params.drain_timeout_ms, 0);
@@ -351,8 +357,6 @@ static enum err make_loop(struct server *server, struct error *error)
 
 static void close_loop(struct server *server)
 {
-    for (size_t i = 0; i < server->listener_count; i++)
-        listener_close(server->listeners[i]);
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     uv_close((uv_handle_t *)&server->drain_timer, NULL);
@@ -365,19 +369,21 @@ static void close_loop(struct server *server)
 /*
  * Work for later first, which needs the engine to finish or to give back what it has claimed. Then the
  * engine: it answers what it holds into the ports. Then the net threads, which pass those answers on and
- * close. Only then may the engine's memory and the store go.
+ * close. Only then may the engine's memory and the store go, and the main loop, whose door net threads knock
+ * at when they have drained, and which keeps further signals from ending all this halfway.
  */
 static void take_down(struct server *server)
 {
     struct app *app = &server->app;
-    if (server->has_loop)
-        close_loop(server);
+    close_listeners(server);
     if (app->service != NULL)
         service_stop(app->service);
     if (app->engine != NULL)
         engine_stop(app->engine);
     for (size_t i = 0; i < server->made_count; i++)
         net_thread_stop(app->net_threads[i]);
+    if (server->has_loop)
+        close_loop(server);
     for (size_t i = 0; i < server->made_count; i++)
         net_thread_destroy(app->net_threads[i]);
     free(app->net_threads);

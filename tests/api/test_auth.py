@@ -368,7 +368,7 @@ def test_stores_have_secrets_of_their_own(start_server):
 
 
 def test_token_of_an_account_that_is_gone_harms_nobody(server, trader):
-    """After a backup was restored, an order of an account that is not in it is taken, or others fail with it."""
+    """A token of an account that a restored backup does not have makes the orders of others fail."""
     now = int(time.time())
     stranger = bearer(sign_token(secret_of(server.store), **access_claims(10**12, now, now + 600)))
     connections = [wire.Connection(server.port) for _ in range(10)]

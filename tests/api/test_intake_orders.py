@@ -6,8 +6,8 @@ import threading
 import pytest
 
 import wire
-from intake import (MEMBERS, NOT_AUTHENTICATED, NOT_FOUND, ORDERS, UUID8, Trader, bearer, complaints, expect,
-    new_name, new_order)
+from intake import (LOGIN, MEMBERS, NOT_AUTHENTICATED, NOT_FOUND, ORDERS, PASSWORD, REFRESH, REGISTER, UUID8, Trader,
+    bearer, complaints, expect, new_account, new_name, new_order)
 from shop import clock_doubt_ms, ms_of, now_ms
 
 TYPES = ["MARKET", "LIMIT", "STOP", "TRAILING_STOP", "ICEBERG"]
@@ -498,11 +498,18 @@ def test_order_of_unknown_outcome_is_told_as_such(start_server):
 
 def test_failing_reads_of_orders_are_told(start_server):
     """A list that cannot be read is an empty one, or the server does not go on."""
-    server = start_server("--fault", "read:2+:io")
-    trader = Trader(server)
+    first = start_server()
+    trader = Trader(first)
     order = trader.place()
+    first.stop()
+    trader.server = start_server("--fault", "read:1+:io", on=first.store)
+    trader.close()
     for method, target in (("GET", ORDERS), ("GET", f"{ORDERS}/{order['id']}"), ("DELETE", f"{ORDERS}/{order['id']}")):
         reply = trader.send(method, target)
+        assert reply.status in (500, 503) and list(reply.json()) == ["detail"], reply
+    for path, body in ((LOGIN, {"email": trader.account["email"], "password": PASSWORD}), (REGISTER, new_account()),
+            (REFRESH, {"refresh_token": trader.refresh})):
+        reply = trader.ask("POST", path, None, body)
         assert reply.status in (500, 503) and list(reply.json()) == ["detail"], reply
     trader.place()
     trader.close()

@@ -14,9 +14,8 @@ def run(start_server, tmp_path):
     """A short rush of 1 and 4 clients: (server, the rush, its journal)."""
     server = start_server("--net-threads", "2")
     journal = tmp_path / "rush.journal"
-    result = rush(f"http://127.0.0.1:{server.port}", "intake", "--clients", "1,4", "--seconds", "1",
-        "--journal", str(journal),
-        report=tmp_path / "report.json", may_be_slow=True)
+    result = rush(f"http://127.0.0.1:{server.port}", "intake", "--clients", "1,4", "--seconds", "1", "--journal",
+        str(journal), report=tmp_path / "report.json", may_be_slow=True)
     return server, result, journal
 
 

@@ -164,7 +164,8 @@ def test_shutdown_ends_the_streams_of_orders(start_server, orders_of):
         orders.close()
         server.signal()
         assert set(events.statuses()) <= {"processing"}
-    server.stop()
+    assert server.wait_exit() == 0
+    server.check_silence()
 
 
 @pytest.mark.needs("postgres")
