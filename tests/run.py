@@ -35,6 +35,7 @@ LOGS = ROOT / "build-test"
 IS_CI = os.environ.get("CI") == "true"
 FUZZ_SECONDS = 10
 TAIL_LINES = 60
+API_SHARES = ["1/2", "2/2"]
 # What a demo says on a machine that stood still, which the other lane may make it do: then another one is taken.
 TOO_SLOW = ("INVALID: the generator was late", "FAIL  http_req_duration")
 SALES_MAX = 5
@@ -166,15 +167,17 @@ def part_unit():
     return meson_tests("asan", build("asan"), ["unit"])
 
 
-def pytest(directory, binary, prefix="", select=None, part=None):
-    """Runs the tests of a directory against a binary and counts each. part: what --on of tests/api takes."""
-    name = (prefix + directory + (f"-{part}" if part else "")).replace("/", "-").replace(": ", "-")
+def pytest(directory, binary, prefix="", select=None, part=None, share=None):
+    """Runs the tests of a directory against a binary and counts each. part and share: what --on and --share of
+    tests/api take."""
+    name = "-".join(filter(None, [prefix + directory, part, share])).replace("/", "-").replace(": ", "-")
     junit = LOGS / (name + ".xml")
     junit.unlink(missing_ok=True)
     binary = binary.relative_to(ROOT)
     repeat = f"DOORBUSTER_BIN={binary} {sys.executable} -m pytest"
     command = [*NO_ASLR, sys.executable, "-m", "pytest", directory, "-q", "-o", "junit_family=xunit1",
-               f"--junitxml={junit}", *(["-k", select] if select else []), *(["--on", part] if part else [])]
+               f"--junitxml={junit}", *(["-k", select] if select else []), *(["--on", part] if part else []),
+               *(["--share", share] if share else [])]
     status, log = run(name + ".log", command, {**SANITIZER_ENV, "DOORBUSTER_BIN": str(binary)})
 
     def reproduce(suite, case):
@@ -191,11 +194,11 @@ def part_api():
     binary = build("asan", ["doorbuster"]) / "doorbuster"
     build_release()  # what is said about memory is measured on the release build
     others = sorted({str(f.parent.relative_to(ROOT)) for f in (ROOT / "tests").rglob("test_*.py")} - {"tests/api"})
-    # These mostly wait, so that the two parts together take as long as the longer one.
-    works = [lambda: [*pytest("tests/api", binary, part="others"),
-        *(result for directory in others for result in pytest(directory, binary))]]
-    if services.can_have("postgres"):
-        works.append(lambda: pytest("tests/api", binary, part="postgres"))
+    # These mostly wait, so that the shares together take as long as the longest one.
+    works = [lambda: [result for directory in others for result in pytest(directory, binary)]]
+    for part in ["others"] + ["postgres"] * services.can_have("postgres"):
+        works += [lambda part=part, share=share: pytest("tests/api", binary, part=part, share=share)
+            for share in API_SHARES]
     with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
         return [result for results in pool.map(lambda work: work(), works) for result in results]
 

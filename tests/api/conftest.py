@@ -31,9 +31,19 @@ from shop import Shop
 TEST_SECONDS_MAX = 120
 
 
+def share_of(text):
+    """(K, N) of "K/N"."""
+    part, count = map(int, text.split("/"))
+    if not 1 <= part <= count:
+        raise ValueError(text)
+    return part, count
+
+
 def pytest_addoption(parser):
     parser.addoption("--on", choices=["postgres", "others"], help="only the tests on PostgreSQL, or all others: two"
         " parts that may run at once")
+    parser.addoption("--share", type=share_of, metavar="K/N", help="only the K-th of N shares of the test files, which"
+        " may run at once")
 
 
 def pytest_configure(config):
@@ -69,10 +79,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def leave_out(config, items):
-    """Removes what needs a service that is not there, and what --on does not ask for."""
+    """Removes what needs a service that is not there, and what --on and --share do not ask for."""
     wanted = config.getoption("--on")
+    part, count = config.getoption("--share") or (1, 1)
+    files = sorted({str(item.fspath) for item in items})
 
     def is_out(item):
+        if files.index(str(item.fspath)) % count != part - 1:
+            return True
         needed = {name for mark in item.iter_markers("needs") for name in mark.args}
         kind = item.callspec.params.get("store_kind") if hasattr(item, "callspec") else None
         is_on_postgres = kind == "postgres" or "postgres" in needed

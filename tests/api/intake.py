@@ -235,3 +235,8 @@ class Sink:
         self.server.server_close()
         self.thread.join(10)
 
+
+
+def first_of_each(ids):
+    """Without what came before already."""
+    return list(dict.fromkeys(ids))

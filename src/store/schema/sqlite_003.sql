@@ -1,6 +1,9 @@
 -- Embedded store, schema version 3: orders that are paid behind, accounts, trading orders. Times are milliseconds
 -- since 1970-01-01 UTC, money is in minor units. Table and column names are the ones of the PostgreSQL store.
 
+-- SQLite makes a table of its own of an IN list of three or more each time it checks a row, which takes longer than to
+-- insert the row: such checks are written with OR.
+
 -- An order's payment is the piece of work with the same id.
 CREATE TABLE orders (
     id             INTEGER PRIMARY KEY,                -- of the sequence of work, never re-used
@@ -13,7 +16,8 @@ CREATE TABLE orders (
     is_sync        INTEGER NOT NULL CHECK (is_sync IN (0, 1)), -- its customer waited for the outcome
     deadline       INTEGER,                            -- by which it has to be paid; NULL: none
     fingerprint    BLOB    NOT NULL,                   -- 16 bytes: hash of what makes it the same order
-    status         TEXT    NOT NULL CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
+    status         TEXT    NOT NULL CHECK (status = 'pending' OR status = 'processing' OR status = 'completed'
+                   OR status = 'failed' OR status = 'cancelled'),
     attempts       INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- payments begun
     created_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL,
@@ -25,7 +29,7 @@ CREATE TABLE orders (
 CREATE TABLE payments (
     id           INTEGER PRIMARY KEY REFERENCES orders (id), -- the order's
     amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
-    outcome      TEXT    NOT NULL CHECK (outcome IN ('paid', 'declined', 'abandoned')),
+    outcome      TEXT    NOT NULL CHECK (outcome = 'paid' OR outcome = 'declined' OR outcome = 'abandoned'),
     attempts     INTEGER NOT NULL CHECK (attempts >= 1),
     created_at   INTEGER NOT NULL
 );
@@ -60,7 +64,8 @@ CREATE TABLE intake_orders (
     account_id        INTEGER NOT NULL REFERENCES accounts (id),
     symbol            TEXT    NOT NULL,
     side              TEXT    NOT NULL CHECK (side IN ('BUY', 'SELL')),
-    order_type        TEXT    NOT NULL CHECK (order_type IN ('MARKET', 'LIMIT', 'STOP', 'TRAILING_STOP', 'ICEBERG')),
+    order_type        TEXT    NOT NULL CHECK (order_type = 'LIMIT' OR order_type = 'MARKET' OR order_type = 'STOP'
+                      OR order_type = 'TRAILING_STOP' OR order_type = 'ICEBERG'),
     quantity          INTEGER NOT NULL CHECK (quantity > 0), -- this and the next four: millionths
     price             INTEGER,
     stop_price        INTEGER,
