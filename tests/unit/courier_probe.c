@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hands one request or mail to a courier and prints what became of it, "STATUS CODE TEXT": for tests whose
- * other side is written in Python (test_courier_probe.py).
+ * other side is written in Python (courier_probe_checks.py).
  *
  * usage: courier_probe CA_FILE|- post URL BODY
  *        courier_probe CA_FILE|- mail URL FROM NAME TO SUBJECT TEXT

@@ -4,7 +4,7 @@
 What the courier sends, as others read it: mail by a mail server and the parser of Python's library, TLS by OpenSSL.
 Speaks TAP.
 
-usage: test_courier_probe.py COURIER_PROBE
+usage: courier_probe_checks.py COURIER_PROBE
 """
 import contextlib
 import http.server
