@@ -8,6 +8,7 @@
 #include "api/metrics.h"
 #include "api/net_thread.h"
 #include "base/clock.h"
+#include "net/http_query.h"
 #include "service/service.h"
 
 enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
@@ -18,14 +19,16 @@ static void livez_get(struct http_request *request, void *context)
     http_reply(request, 200, CONTENT_TYPE_JSON, slice_make("", 0), SLICE("{\"status\":\"live\"}"));
 }
 
-/* Why no traffic should come, perhaps written into *error; NULL when it should. */
-static const char *not_ready_because(const struct app *app, struct error *error)
+/* Why no traffic should come, perhaps written into *error; NULL when it should. Payments may be left out, for
+ * a balancer whose nodes all ask the same provider: to send nobody would then stop sales too. */
+static const char *not_ready_because(const struct app *app, bool with_payments, struct error *error)
 {
     if (atomic_load(&app->is_draining))
         return "the server is shutting down";
     switch (engine_state(app->engine)) {
     case ENGINE_SERVING:
-        return payments_is_ready(service_payments(app->service), error) ? NULL : error->message;
+        return !with_payments || payments_is_ready(service_payments(app->service), error) ? NULL
+                                                                                          : error->message;
     case ENGINE_FAILING:
         return "the store cannot be written; the server tries again by itself";
     case ENGINE_HALTED:
@@ -73,11 +76,26 @@ static void put_verbose(const struct app *app, struct strbuf *body)
             body, ",\"otherNodes\":\"%s\"", engine_views_are_fresh(app->engine) ? "heard" : "not heard");
 }
 
+static bool has_parameter(struct http_request *request, struct slice wanted, struct slice expected)
+{
+    struct slice query = request->query;
+    struct slice name;
+    struct slice value;
+    bool is_malformed = false;
+    while (http_query_next(&request->arena, &query, &name, &value, &is_malformed)) {
+        if (slice_eq(name, wanted) && (expected.len == 0 || slice_eq(value, expected)))
+            return true;
+    }
+    return false;
+}
+
 static void readyz_get(struct http_request *request, void *context)
 {
     const struct net_thread *thread = context;
     struct error error;
-    const char *reason = not_ready_because(thread->app, &error);
+    bool is_verbose = has_parameter(request, SLICE("verbose"), SLICE(""));
+    bool with_payments = !has_parameter(request, SLICE("exclude"), SLICE("payments"));
+    const char *reason = not_ready_because(thread->app, with_payments, &error);
     char memory[REPLY_BODY_MAX];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
@@ -86,7 +104,7 @@ static void readyz_get(struct http_request *request, void *context)
         strbuf_lit(&body, ",\"reason\":");
         strbuf_put_json(&body, slice_cstr(reason));
     }
-    if (slice_starts_with(request->query, SLICE("verbose")))
+    if (is_verbose)
         put_verbose(thread->app, &body);
     strbuf_put_char(&body, '}');
     reply_json(request, reason == NULL ? 200 : 503,

@@ -119,7 +119,7 @@ class Recorder:
                 return False
             head += line
         stream.read(int((re.search(rb"(?i)content-length: (\d+)", head) or [0, 0])[1]))
-        if b" /readyz " in head:
+        if b" /readyz?" in head:
             return answer(connection)
         with self.lock:
             self.heads.append(head)

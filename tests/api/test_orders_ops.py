@@ -118,6 +118,9 @@ def test_long_line_is_not_ready(start_server, orders_of):
         seconds=40)
     assert reply.json()["status"] == "not ready" and reply.json()["reason"], reply
     assert reply.header("retry-after")
+    assert orders.ask("GET", "/readyz?exclude=payments").status == 200
+    assert orders.ask("GET", "/readyz?verbose&exclude=payments").json()["status"] == "ready"
+    assert orders.ask("GET", "/readyz?exclude=other").status == 503
     assert orders.ask("GET", "/health").json()["status"] == "healthy"
 
 
