@@ -232,7 +232,9 @@ void slots_note_end(struct slots *slots, int64_t now_ns, int64_t duration_ns, bo
     const struct slots_round *round = &slots->round;
     slots->heard_ns = now_ns;
     look(slots, now_ns, in_flight + 1, waiting);
-    expect(slots, (double)duration_ns);
+    /* A refusal in no time says nothing about how long a payment takes; a silence that lasts longer does. */
+    if (was_success || (double)duration_ns > slots->expected_ns)
+        expect(slots, (double)duration_ns);
     if (began_ns < slots->cut_ns || now_ns < slots->round.began_ns)
         return;
     note_in_round(slots, began_ns, duration_ns, was_success);
