@@ -83,6 +83,7 @@ bool work_claim(struct world *world, struct command *command, int64_t now_ms)
     ENSURE(order->count_max > 0 && order->lease_ms > 0);
     command->outcome.result = RESULT_OK;
     forget_items(order);
+    order->dropped_count = 0;
     while (order->count < order->count_max) {
         bool is_begun;
         struct work *work = world_next_work(world, order->kind);
@@ -93,6 +94,7 @@ bool work_claim(struct world *world, struct command *command, int64_t now_ms)
         if (is_begun && !copy_out(work, &order->items[order->count]))
             return false;
         order->count += is_begun;
+        order->dropped_count += !is_begun;
     }
     return true;
 }

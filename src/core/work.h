@@ -75,6 +75,7 @@ struct work_order {
     int64_t due_ms;          /* POSTPONE: the time to come; not with REPORT_NOT_BEGUN of a payment, _DEAD */
     enum work_report report; /* FINISH, POSTPONE */
     struct work_item *items; /* CLAIM: written, the one that has been due longest first */
+    size_t dropped_count;    /* CLAIM: written; payments that were due and not begun, because too late */
     size_t count; /* CLAIM: begins as 0, written; these items are freed by the caller, whatever the answer */
 };
 

@@ -353,7 +353,7 @@ static void on_claimed(struct engine_call *call)
     if (!is_ours)
         return;
     count(&desk->claimed_total, order->count);
-    desk->may_have_more = desk->may_have_more || order->count == order->count_max;
+    desk->may_have_more = desk->may_have_more || order->count + order->dropped_count >= order->count_max;
 }
 
 /* How many jobs may be claimed now. */

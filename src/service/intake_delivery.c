@@ -240,7 +240,8 @@ static enum step deliver_range(struct intake_delivery *delivery)
     return result == RESULT_OK || result == RESULT_WORK_NOT_YOURS ? STEP_DONE : STEP_FAILED;
 }
 
-static void deliver_until_stopped(struct intake_delivery *delivery)
+/* One that has lost the work to another node leaves the sink to that one. */
+static void deliver_until_stopped(struct intake_delivery *delivery, const struct worker_job *job)
 {
     bool goes_on = true;
     delivery->retry_ms = RETRY_MS_FIRST;
@@ -251,7 +252,7 @@ static void deliver_until_stopped(struct intake_delivery *delivery)
             delivery->retry_ms = RETRY_MS_FIRST;
         else if (delivery->retry_ms < RETRY_MS_MAX)
             delivery->retry_ms *= 2;
-        goes_on = pause_ms(delivery, pause);
+        goes_on = pause_ms(delivery, pause) && !worker_job_is_lost(job);
     }
 }
 
@@ -270,7 +271,7 @@ static void *delivery_main(void *argument)
     struct intake_delivery *delivery = argument;
     struct worker_job *job;
     while ((job = wait_for_job(delivery)) != NULL) {
-        deliver_until_stopped(delivery);
+        deliver_until_stopped(delivery, job);
         pthread_mutex_lock(&delivery->lock);
         delivery->job = NULL;
         pthread_mutex_unlock(&delivery->lock);

@@ -29,6 +29,11 @@ static void wake_thread(struct worker *worker)
 }
 
 /* Signals under the lock: after it a worker that stops may be gone. */
+bool worker_job_is_lost(const struct worker_job *job)
+{
+    return atomic_load(&job->state->is_lost);
+}
+
 void worker_wake(struct worker *worker)
 {
     pthread_mutex_lock(&worker->lock);

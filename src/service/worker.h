@@ -74,6 +74,10 @@ struct worker_handler {
  * it. */
 void worker_done(struct worker_job *job, struct worker_report report);
 
+/* Has somebody else claimed it, since its lease could not be renewed in time? Then its verdict will not
+ * count, and a handler that goes on for long should end. Any thread, until worker_done. */
+bool worker_job_is_lost(const struct worker_job *job);
+
 /* A handler has room again. Any thread, until worker_destroy. */
 void worker_wake(struct worker *worker);
 

@@ -36,7 +36,7 @@ struct worker_job_state {
     struct worker_report report; /* written before it stands in `done` */
     bool is_unsure;              /* an earlier telling may have been written */
     bool is_renewing;            /* the engine has the renewal */
-    bool is_lost;                /* somebody else has claimed it: the verdict does not count */
+    atomic_bool is_lost;         /* somebody else has claimed it: the verdict does not count */
     bool is_in_doubt;            /* half of its lease is over; counted in desk.doubt_count */
     int64_t lease_half_ns;
     int64_t renew_at_ns; /* on desk.renewals: when to try again */
