@@ -40,8 +40,13 @@ void intake_index_init(struct intake_index *index)
 {
     *index = (struct intake_index){0};
     map_init(&index->accounts);
-    int rc = pthread_rwlock_init(&index->lock, NULL);
+    pthread_rwlockattr_t attributes;
+    (void)pthread_rwlockattr_init(&attributes);
+    /* Readers that walk a long list one after the other must not keep the engine waiting. */
+    (void)pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    int rc = pthread_rwlock_init(&index->lock, &attributes);
     ENSURE(rc == 0);
+    (void)pthread_rwlockattr_destroy(&attributes);
 }
 
 void intake_index_fini(struct intake_index *index)
