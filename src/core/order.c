@@ -112,8 +112,10 @@ bool order_give_back_payment(struct world *world, const struct work *work, int64
     return world_set_order(world, order, &values);
 }
 
-/* What a webhook tells, and from which an e-mail is made. */
-static void put_event(struct strbuf *text, const struct order *order, int64_t now_ms)
+/* What a webhook tells, and from which an e-mail is made. A failed order says whether its payment was
+ * declined, or abandoned without an answer: then nobody here knows whether it was charged. */
+static void put_event(
+    struct strbuf *text, const struct order *order, enum payment_outcome outcome, int64_t now_ms)
 {
     char time[CLOCK_ISO_LEN];
     struct slice status = order_status_name(order->values.status);
@@ -121,18 +123,21 @@ static void put_event(struct strbuf *text, const struct order *order, int64_t no
     strbuf_printf(text, "{\"type\":\"%.*s\",\"timestamp\":\"%.*s\",\"data\":{\"order_id\":",
         SLICE_ARGS(order_event_name(order->values.status)), CLOCK_ISO_LEN, time);
     strbuf_put_json(text, order->order_id);
-    strbuf_printf(text,
-        ",\"customer_id\":%lld,\"status\":\"%.*s\",\"amount\":%lld.%02lld,\"attempts\":%lld}}",
+    strbuf_printf(text, ",\"customer_id\":%lld,\"status\":\"%.*s\",\"amount\":%lld.%02lld,\"attempts\":%lld",
         (long long)order->customer_id, SLICE_ARGS(status), (long long)(order->amount_minor / 100),
         (long long)(order->amount_minor % 100), (long long)order->values.attempts);
+    if (outcome != PAYMENT_PAID)
+        strbuf_printf(text, ",\"reason\":\"%.*s\"", SLICE_ARGS(payment_outcome_name(outcome)));
+    strbuf_lit(text, "}}");
 }
 
-static bool notify(struct world *world, struct order *order, enum channel channel, int64_t now_ms)
+static bool notify(struct world *world, struct order *order, enum payment_outcome outcome,
+    enum channel channel, int64_t now_ms)
 {
     char memory[WORK_BODY_LEN_MAX];
     struct strbuf text;
     strbuf_init(&text, memory, sizeof memory);
-    put_event(&text, order, now_ms);
+    put_event(&text, order, outcome, now_ms);
     ENSURE(!text.has_overflowed);
     bool is_email = channel == CHANNEL_EMAIL;
     const struct work *work = world_add_work(world, is_email ? WORK_EMAIL : WORK_WEBHOOK,
@@ -162,9 +167,9 @@ bool order_end_payment(const struct rules *rules, struct world *world, const str
     enum order_status status = outcome == PAYMENT_PAID ? ORDER_COMPLETED : ORDER_FAILED;
     return set_status(world, order, status, now_ms) &&
            world_add_payment(world, order, outcome, order->values.updated_ms) &&
-           (!rules->notifies_by_webhook || notify(world, order, CHANNEL_WEBHOOK, now_ms)) &&
+           (!rules->notifies_by_webhook || notify(world, order, outcome, CHANNEL_WEBHOOK, now_ms)) &&
            (!rules->notifies_by_email || order->email.len == 0 ||
-               notify(world, order, CHANNEL_EMAIL, now_ms));
+               notify(world, order, outcome, CHANNEL_EMAIL, now_ms));
 }
 
 bool order_end_notification(struct world *world, const struct work *work, int64_t now_ms)

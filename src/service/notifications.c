@@ -213,6 +213,12 @@ static bool put_text(struct strbuf *subject, struct strbuf *text, struct slice o
     if (is_paid)
         strbuf_printf(text, "Thank you. Your payment of %.*s for order %.*s has arrived.\n",
             SLICE_ARGS(amount), SLICE_ARGS(order_id));
+    else if (slice_eq(status, payment_outcome_name(PAYMENT_ABANDONED)))
+        strbuf_printf(text,
+            "The payment of %.*s for order %.*s was not confirmed to us, so the order is not valid and "
+            "nothing will "
+            "be sent. Please ask us whether you were charged before you order again.\n",
+            SLICE_ARGS(amount), SLICE_ARGS(order_id));
     else
         strbuf_printf(text,
             "The payment of %.*s for order %.*s has failed, so the order is not valid and nothing will be "
@@ -279,6 +285,9 @@ static enum err read_event_and_write(struct delivery *delivery, struct error *er
         !json_raw_member(body, SLICE("data"), &raw_data) ||
         !json_raw_member(raw_data, SLICE("amount"), &amount) || !json_raw_is_number(amount))
         err = error_set(error, ERR_CORRUPT, "the event has no order_id, status or amount");
+    struct slice reason; /* of a failure */
+    if (json_text(json_member(data, "reason"), &reason))
+        status = reason;
     if (err == ERR_NONE)
         err = write_mail(delivery, order_id, status, amount, error);
     json_free(event);

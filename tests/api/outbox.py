@@ -86,7 +86,9 @@ def check_webhook(post, secret=SECRET):
     event = post.json()
     assert list(event) == ["type", "timestamp", "data"] and re.fullmatch(ISO, event["timestamp"]), event
     assert abs(ms_of(event["timestamp"]) / 1000 - time.time()) < CLOCK_SECONDS
-    assert list(event["data"]) == ["order_id", "customer_id", "status", "amount", "attempts"], event
+    reason = ["reason"] * (event["type"] == "order.failed")
+    assert list(event["data"]) == ["order_id", "customer_id", "status", "amount", "attempts"] + reason, event
+    assert event["data"].get("reason") in (None, "declined", "abandoned"), event
     assert event["type"] == "order." + event["data"]["status"], event
     return event
 

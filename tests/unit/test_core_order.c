@@ -287,6 +287,7 @@ static void a_final_order_is_told_once_by_each_channel(void **state)
         SLICE(
             "{\"type\":\"order.completed\",\"timestamp\":\"2023-11-14T22:13:20.123Z\",\"data\":{\"order_id\":"
             "\"quote\\\"d\",\"customer_id\":7,\"status\":\"completed\",\"amount\":19.99,\"attempts\":1}}")));
+    assert_non_null(memmem(items[0].body.base, items[0].body.len, ",\"reason\":\"declined\"}}", 22));
     next_batch();
     assert_int_equal(tell(&telling, COMMAND_WORK_FINISH, &items[1], REPORT_NONE, 40), RESULT_OK);
     assert_int_equal(count_changes(CHANGE_NOTIFICATION_ENDED), 1);
