@@ -300,10 +300,12 @@ static int64_t count_told(const struct tally *crowd)
         crowd, OUTCOME_BIT(ORDER_COMPLETED) | OUTCOME_BIT(ORDER_ACCEPTED) | OUTCOME_BIT(ORDER_DECLINED));
 }
 
-/* Orders that this run added, as the server counts them. */
+/* Orders that this run added, as the server counts them. Not those that it has cancelled, which their clients
+ * know as refused. */
 static int64_t count_added(const struct rush *rush, const struct order_stats *now)
 {
-    return now->total - orders_drain(rush)->before.total;
+    const struct order_stats *before = &orders_drain(rush)->before;
+    return (now->total - now->cancelled) - (before->total - before->cancelled);
 }
 
 enum err orders_ask_settled(
