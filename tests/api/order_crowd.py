@@ -178,9 +178,13 @@ class OrderCrowd:
         self.thread.start()
         return self
 
-    def finish(self, seconds=90.0):
-        """Nobody new comes. Returns when everybody knows."""
+    def close(self):
+        """Nobody new comes."""
         self.is_closing = True
+
+    def finish(self, seconds=90.0):
+        """Closes it, and returns when everybody knows."""
+        self.close()
         self.thread.join(seconds)
         self.is_cut = True
         self.thread.join(ANSWER_SECONDS + 20)
