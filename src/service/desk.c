@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "core/order.h"
 
 enum {
     NS_PER_MS = 1000000,
@@ -34,6 +35,7 @@ enum {
     RENEWALS_PER_LEASE = 10, /* tries, when the engine cannot take them */
     RETRY_MS_FIRST = 1000,
     RETRY_MS_MAX = 5 * 60 * 1000,
+    NEXT_MS = 2 * ORDER_SYNC_HEAD_START_MS, /* so long before now is before all that waits */
 };
 
 static int64_t poll_time_ns(void)
@@ -171,6 +173,7 @@ static void on_told(struct engine_call *call)
     enum result result = call->command.outcome.result;
     if (result == RESULT_OK || result == RESULT_WORK_NOT_YOURS) {
         count_told(state, result);
+        state->desk->may_have_more = state->desk->may_have_more || state->report.is_next;
         free_state(state);
         return;
     }
@@ -197,6 +200,8 @@ static int64_t delay_of(const struct worker_report *report, int64_t token)
 {
     if (report->verdict != WORKER_FAILED)
         return 0;
+    if (report->is_next)
+        return -NEXT_MS;
     return report->delay_ms > 0 ? report->delay_ms : retry_delay_ms(token);
 }
 

@@ -7,6 +7,10 @@
  * not answer in time while the breaker was closed. Not what never reached it, nor a connection that broke,
  * nor a probe: while the provider is away orders wait, in the store, and none fails.
  *
+ * A call in vain is tried again after a while. A short one it spends here, with its order in our hands: then
+ * it is given back as the next of all, so that what came meanwhile does not overtake it. Its slot is free
+ * while it rests, and the claim that begins it again counts as the attempt that it is.
+ *
  * A stop. What is simulated has charged nobody and is given back as if it had not begun; a call that was sent
  * is due again at once, for another node or the next start, and asks with the same key.
  */
@@ -31,7 +35,7 @@ enum {
     SAMPLE_MS = 10 * 1000,
     HTTP_PAYMENT_REQUIRED = 402,
     KEY_LEN_MAX_ENCODED = 3 * WORK_SUBJECT_LEN_MAX,
-    AGAIN_AT_ONCE_MS = 1,
+    REST_MS_MAX = 30 * 1000, /* longer ones are postponed in the store */
 };
 
 static const double NS_PER_S = 1e9;
@@ -126,8 +130,57 @@ static void tell_abandoned(const struct worker_job *job, const char *text)
         SLICE_ARGS(job->item.subject), text);
 }
 
-/* The payment is the caller's afterwards. */
-static void end(struct payment *payment, enum ending ending, int64_t retry_after_s, const char *text)
+/* --- a rest between two calls: the courier's thread --- */
+
+static const struct worker_report report_next = {.verdict = WORKER_FAILED, .is_next = true};
+
+/* Under the lock. Its timer frees it. */
+static void wake_up(struct payment *payment)
+{
+    struct worker_job *job = payment->job;
+    list_remove(&payment->node);
+    payment->payments->resting_count--;
+    payment->job = NULL;
+    worker_done(job, report_next);
+}
+
+static void on_rested(struct courier_timer *timer, bool is_cancelled)
+{
+    struct payment *payment = CONTAINER_OF(timer, struct payment, timer);
+    struct payments *payments = payment->payments;
+    (void)is_cancelled;
+    pthread_mutex_lock(&payments->lock);
+    if (payment->job != NULL)
+        wake_up(payment);
+    pthread_mutex_unlock(&payments->lock);
+    free(payment);
+}
+
+/*
+ * Under the lock, off the flight. False: the report is to be told now. A probe that was answered with an
+ * error loses its place: it may be the order that the provider cannot bear, and would be the next probe each
+ * time.
+ */
+static bool may_rest(struct payment *payment, enum ending ending, struct worker_report *report)
+{
+    struct payments *payments = payment->payments;
+    if (payment->is_probe && ending == ENDING_ERROR)
+        return false;
+    if (report->verdict != WORKER_FAILED || report->delay_ms > REST_MS_MAX)
+        return false;
+    if (payments->is_stopping)
+        *report = report_next;
+    if (payments->is_stopping || payments->resting_count >= payments->config.slots_max)
+        return false;
+    list_append(&payments->resting, &payment->node);
+    payments->resting_count++;
+    return true;
+}
+
+/* --- an end --- */
+
+/* True: the payment rests, and is not the caller's any more. */
+static bool end(struct payment *payment, enum ending ending, int64_t retry_after_s, const char *text)
 {
     struct payments *payments = payment->payments;
     struct worker_job *job = payment->job;
@@ -143,6 +196,7 @@ static void end(struct payment *payment, enum ending ending, int64_t retry_after
     slots_note_end(
         &payments->slots, now_ns, duration_ns, is_final(ending), payments->in_flight_count, waiting);
     breaker_ended(&payments->breaker, payment->ticket, now_ns, is_final(ending), duration_ns);
+    bool is_resting = may_rest(payment, ending, &report);
     enum breaker_state after = payments->breaker.state;
     if (ending != ENDING_AWAY)
         note_seconds(&payments->figures, duration_ns);
@@ -150,7 +204,13 @@ static void end(struct payment *payment, enum ending ending, int64_t retry_after
     tell_breaker(payments, before, after, text);
     if (report.report == REPORT_ABANDONED)
         tell_abandoned(job, text);
-    worker_done(job, report);
+    if (is_resting) {
+        payment->timer.on_done = on_rested;
+        courier_after(payments->courier, &payment->timer, report.delay_ms);
+    } else {
+        worker_done(job, report);
+    }
+    return is_resting;
 }
 
 /* Ended here before its time: it tells nothing about the provider. Under the lock. */
@@ -160,7 +220,7 @@ static void drop(struct payment *payment)
     struct worker_job *job = payment->job;
     struct worker_report report = {.verdict = WORKER_NOT_BEGUN};
     if (payments->config.provider_url != NULL)
-        report = (struct worker_report){.verdict = WORKER_FAILED, .delay_ms = AGAIN_AT_ONCE_MS};
+        report = report_next;
     take_off(payment);
     breaker_dropped(&payments->breaker, payment->ticket);
     payment->job = NULL;
@@ -179,7 +239,8 @@ static enum ending simulated_ending(const struct payments *payments, struct slic
 
 static void end_simulated(struct payment *payment)
 {
-    end(payment, simulated_ending(payment->payments, payment->job->item.subject), 0, "");
+    bool is_resting = end(payment, simulated_ending(payment->payments, payment->job->item.subject), 0, "");
+    ENSURE(!is_resting);
     free(payment);
 }
 
@@ -228,9 +289,10 @@ static void on_answer(struct courier_request *request)
 {
     struct payment *payment = CONTAINER_OF(request, struct payment, request);
     const struct courier_result *result = &request->result;
-    if (payment->job != NULL)
-        end(payment, ending_of(result), result->retry_after_s, result->text);
-    free(payment);
+    bool is_resting =
+        payment->job != NULL && end(payment, ending_of(result), result->retry_after_s, result->text);
+    if (!is_resting)
+        free(payment);
 }
 
 /* What a header may carry: visible ASCII, the rest and '%' as %XX. Different ids stay different. */
@@ -331,11 +393,13 @@ static size_t room(void *context)
     return answer;
 }
 
+/* 0 for who was let in to measure the provider (payments_door.c): it is not to be cancelled as too late. */
 static int64_t payment_ms(void *context)
 {
     struct payments *payments = context;
     pthread_mutex_lock(&payments->lock);
-    int64_t answer = slots_expected_ns(&payments->slots) / NS_PER_MS;
+    bool must_measure = payments_must_measure(payments);
+    int64_t answer = must_measure ? 0 : slots_expected_ns(&payments->slots) / NS_PER_MS;
     pthread_mutex_unlock(&payments->lock);
     return answer;
 }
@@ -398,8 +462,11 @@ static void on_cut(struct courier_timer *timer, bool is_cancelled)
 static void stop(void *context)
 {
     struct payments *payments = context;
+    struct list *node;
     pthread_mutex_lock(&payments->lock);
     payments->is_stopping = true;
+    while ((node = list_first(&payments->resting)) != NULL)
+        wake_up(CONTAINER_OF(node, struct payment, node));
     pthread_mutex_unlock(&payments->lock);
     courier_after(payments->courier, &payments->cut, payments->config.drain_ms);
 }
@@ -410,7 +477,7 @@ struct worker_handler payments_handler(struct payments *payments)
     int64_t longest_ms = config->provider_url == NULL ? config->payment_ms : config->timeout_ms;
     return (struct worker_handler){.kind = WORK_PAYMENT,
         .lease_ms = LEASE_PAYMENTS * longest_ms + LEASE_EXTRA_MS,
-        .in_flight_max = config->slots_max,
+        .in_flight_max = config->provider_url == NULL ? config->slots_max : 2 * config->slots_max,
         .room = room,
         .payment_ms = payment_ms,
         .run = run,
@@ -438,6 +505,7 @@ static void init_parts(struct payments *payments)
     breaker_init(&payments->breaker, &breaker_defaults);
     tries_init(&payments->tries);
     list_init(&payments->in_flight);
+    list_init(&payments->resting);
     memcpy(payments->decline_key.bytes, &config->seed, sizeof config->seed);
     payments->samples[0].taken_ns = payments->samples[1].taken_ns = now_ns;
     payments->heart.on_done = on_beat;
@@ -483,7 +551,7 @@ enum err payments_create(const struct payments_config *config, struct engine *en
 
 void payments_destroy(struct payments *payments)
 {
-    ENSURE(payments->in_flight_count == 0);
+    ENSURE(payments->in_flight_count == 0 && payments->resting_count == 0);
     backlog_fini(&payments->backlog);
     tries_fini(&payments->tries);
     pthread_mutex_destroy(&payments->lock);

@@ -7,7 +7,8 @@
  * nobody twice.
  *
  * And the door for orders: an order whose customer waits is let in only when it can be paid before its
- * deadline, as far as this node's own slots tell; any order only while there is room in the line.
+ * deadline, as far as this node's own slots tell, or when nothing else shows how fast the provider is now;
+ * any order only while there is room in the line.
  */
 #ifndef DOORBUSTER_SERVICE_PAYMENTS_H
 #define DOORBUSTER_SERVICE_PAYMENTS_H
@@ -92,8 +93,9 @@ void payments_stats(struct payments *payments, struct payments_stats *stats);
 /* doorbuster_payment_..., for Prometheus. */
 void payments_put_metrics(struct payments *payments, struct strbuf *text);
 
-/* Can orders be served in time? False, with a sentence for people: the breaker is open, or the line is so
- * long that an order that comes now would wait more than a minute and it is not getting shorter. */
+/* Can orders be served in time? False, with a sentence for people: the breaker lets no call begin (open, or
+ * all its probes are out), or the line is so long that an order that comes now would wait more than a minute
+ * and it is not getting shorter. */
 bool payments_is_ready(struct payments *payments, struct error *error);
 
 #endif

@@ -120,6 +120,15 @@ static bool is_away(struct payments *payments, size_t ahead, int64_t now_ns, int
     return true;
 }
 
+/*
+ * Under the lock. Would it be the only one on its way to a provider whose pace is only known from calls? Then
+ * it is let in whatever is expected: with nobody let in nothing would be measured, and the door stay closed.
+ */
+static bool would_measure(const struct payments *payments, size_t ahead)
+{
+    return ahead == 0 && payments_must_measure(payments);
+}
+
 /* Under the lock. */
 static enum admission check_sync(
     struct payments *payments, int64_t patience_ms, int64_t now_ns, int64_t *retry_after_ms)
@@ -130,7 +139,7 @@ static enum admission check_sync(
     int64_t begin_ns = expected_begin_ns(payments, ahead, now_ns);
     int64_t needed_ns = slots_expected_ns(&payments->slots) + (int64_t)MARGIN_MS * NS_PER_MS;
     int64_t too_late_ns = begin_ns - (now_ns + patience_ms * NS_PER_MS - needed_ns);
-    if (too_late_ns <= 0)
+    if (too_late_ns <= 0 || would_measure(payments, ahead))
         return ADMISSION_OK;
     *retry_after_ms = ms_until(now_ns + too_late_ns, now_ns);
     return ADMISSION_LATE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What payments tell about themselves: to faces, to Prometheus, and to who asks whether this node is ready. */
+/* What payments tell about themselves: to faces, to Prometheus, and to who asks whether this node is ready.
+ */
 #include "service/payments.h"
 
 #include "base/clock.h"
@@ -128,16 +129,29 @@ static bool is_stuck(struct payments *payments, size_t waiting)
            payments_expected_wait_ms(payments, (int64_t)waiting) > WAIT_MS_MAX;
 }
 
-bool payments_is_ready(struct payments *payments, struct error *error)
+/* Open, or half-open with all probes out. While one may go out the node is ready: a balancer that looks at
+ * readiness has to let the order come whose payment closes the breaker. */
+static bool is_away(struct payments *payments, struct error *error)
 {
-    struct payments_stats stats;
-    payments_stats(payments, &stats);
-    if (stats.retry_after_ms > 0) {
+    pthread_mutex_lock(&payments->lock);
+    int64_t now_ns = clock_mono_ns();
+    bool is_shut = breaker_may_call(&payments->breaker, now_ns) == 0;
+    int64_t retry_ns = breaker_retry_at_ns(&payments->breaker, now_ns);
+    pthread_mutex_unlock(&payments->lock);
+    if (is_shut && retry_ns > 0)
         (void)error_set(error, ERR_UNAVAILABLE,
             "the payment provider fails; it is asked again in %lld ms, and orders wait meanwhile",
-            (long long)stats.retry_after_ms);
+            (long long)((retry_ns - now_ns) / NS_PER_MS + 1));
+    else if (is_shut)
+        (void)error_set(error, ERR_UNAVAILABLE,
+            "the payment provider has failed; it is being asked again, and orders wait until it answers");
+    return is_shut;
+}
+
+bool payments_is_ready(struct payments *payments, struct error *error)
+{
+    if (is_away(payments, error))
         return false;
-    }
     size_t waiting = backlog_count(&payments->backlog);
     if (is_stuck(payments, waiting)) {
         (void)error_set(error, ERR_UNAVAILABLE,

@@ -53,6 +53,8 @@ struct payments {
     struct tries tries;
     struct list in_flight; /* struct payment, in order of their beginnings */
     size_t in_flight_count;
+    struct list resting; /* struct payment: calls in vain that are soon tried again; nothing is in flight */
+    size_t resting_count;
     size_t sync_ahead;                /* orders let in whose customers wait, and that have not begun */
     struct backlog_sample samples[2]; /* the older one first */
     struct payment_figures figures;
@@ -66,10 +68,17 @@ struct payment {
     int64_t begun_ns;
     breaker_ticket ticket;
     bool is_probe;
-    struct courier_timer timer;     /* simulated */
-    struct courier_request request; /* else */
+    struct courier_timer timer;     /* simulated; or it rests */
+    struct courier_request request; /* not simulated */
     const char *headers[2];
     char text[]; /* of the request: the key's header with its NUL, the body */
 };
+
+/* Under the lock. Nothing is in flight here, and how long a call of the provider takes is only known from
+ * calls: the next one is worth more than what the last ones let expect. Not when it is simulated. */
+static inline bool payments_must_measure(const struct payments *payments)
+{
+    return payments->config.provider_url != NULL && payments->in_flight_count == 0;
+}
 
 #endif

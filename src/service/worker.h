@@ -43,6 +43,7 @@ struct worker_report {
     /* FAILED: above 0, when to try again; 0: after 1 s, 2 s, 4 s ... 5 minutes by the number of claims, and
      * up to half as much again. */
     int64_t delay_ms;
+    bool is_next; /* FAILED: due at once, before all that waits, in the order of such reports; no delay */
 };
 
 struct worker_handler {

@@ -366,6 +366,40 @@ static void a_provider_that_is_away_makes_orders_wait(void **state)
     provider_stop(&provider);
 }
 
+static int fails_then_hangs(const char *key, int calls)
+{
+    (void)calls;
+    return strncmp(key, "o-", 2) == 0 ? 500 : PROVIDER_SILENT;
+}
+
+/* A node is ready while a provider holds all its probes and says nothing, or never while one may go out. */
+static void a_provider_that_hangs_makes_the_node_not_ready(void **state)
+{
+    enum { OPENING = 10, PROBES = 3 };
+    struct error error;
+    char order_id[ID_SIZE];
+    (void)state;
+    struct payments_config config = start_provider(fails_then_hangs, false);
+    config.attempts_max = 1;
+    config.timeout_ms = HOUR_MS;
+    make_node(&config);
+    start_worker();
+    place_many(OPENING);
+    AWAIT(orders_in(ORDER_FAILED) == OPENING);
+    AWAIT(strcmp(stats().breaker, "half-open") == 0);
+    assert_true(payments_is_ready(node.payments, &error));
+    for (int i = 0; i < PROBES; i++) {
+        (void)snprintf(order_id, sizeof order_id, "probe-%d", i);
+        place(order_id);
+    }
+    AWAIT(stats().in_flight == PROBES);
+    assert_string_equal(stats().breaker, "half-open");
+    assert_false(payments_is_ready(node.payments, &error));
+    assert_non_null(strstr(error.message, "being asked again"));
+    remove_node();
+    provider_stop(&provider);
+}
+
 static int answers_the_second_time(const char *key, int calls)
 {
     (void)key;
@@ -409,6 +443,82 @@ static void an_order_is_given_up_after_the_allowed_attempts(void **state)
     AWAIT(orders_in(ORDER_FAILED) == 1 && orders_in(ORDER_COMPLETED) == 1);
     assert_int_equal(provider_key(&provider, "bad").calls, 2);
     assert_int_equal(stats().abandoned_total, 1);
+    remove_node();
+    provider_stop(&provider);
+}
+
+static struct {
+    atomic_bool may_go;
+    atomic_int others;        /* calls for other orders so far */
+    atomic_int others_before; /* the second call for "first" */
+} overtaking;
+
+/* "first" fails once; who comes next keeps the slot until the test says so. */
+static int fails_first_once(const char *key, int calls)
+{
+    if (strcmp(key, "first") == 0) {
+        if (calls == 2)
+            atomic_store(&overtaking.others_before, atomic_load(&overtaking.others));
+        return calls == 1 ? 500 : 200;
+    }
+    atomic_fetch_add(&overtaking.others, 1);
+    AWAIT(atomic_load(&overtaking.may_go));
+    return 200;
+}
+
+static bool is_postponed(int count)
+{
+    char memory[16384];
+    char line[128];
+    struct strbuf text;
+    strbuf_init(&text, memory, sizeof memory);
+    worker_put_metrics(node.worker, &text);
+    strbuf_put_char(&text, '\0');
+    ENSURE(!text.has_overflowed);
+    (void)snprintf(line, sizeof line, "doorbuster_work_postponed_total{kind=\"payment\"} %d\n", count);
+    return strstr(memory, line) != NULL;
+}
+
+/* All that came after an order is paid before it, because the provider failed it once. */
+static void an_order_that_is_tried_again_is_the_next(void **state)
+{
+    enum { LATER = 20 };
+    (void)state;
+    struct payments_config config = start_provider(fails_first_once, false);
+    config.slots_min = config.slots_max = 1;
+    config.timeout_ms = HOUR_MS;
+    atomic_store(&overtaking.may_go, false);
+    atomic_store(&overtaking.others, 0);
+    make_node(&config);
+    start_worker();
+    place("first");
+    AWAIT(stats().retried_total == 1);
+    place_many(LATER);
+    AWAIT(atomic_load(&overtaking.others) > 0);
+    AWAIT(is_postponed(1));
+    int before = atomic_load(&overtaking.others);
+    atomic_store(&overtaking.may_go, true);
+    AWAIT(orders_in(ORDER_COMPLETED) == LATER + 1);
+    assert_true(atomic_load(&overtaking.others_before) <= before); /* less when placing them took long */
+    assert_int_equal(provider_key(&provider, "first").calls, 2);
+    remove_node();
+    provider_stop(&provider);
+}
+
+/* A stop loses what rests between two calls, or hangs because of it. */
+static void a_stop_gives_back_what_rests(void **state)
+{
+    (void)state;
+    struct payments_config config = start_provider(fails_first_once, false);
+    make_node(&config);
+    start_worker();
+    place("first");
+    AWAIT(stats().retried_total == 1);
+    close_node(false);
+    open_node(&config);
+    start_worker();
+    AWAIT(orders_in(ORDER_COMPLETED) == 1);
+    assert_int_equal(provider_key(&provider, "first").calls, 2);
     remove_node();
     provider_stop(&provider);
 }
@@ -532,6 +642,41 @@ static void the_door_counts_on_slots_that_will_come(void **state)
     remove_node();
 }
 
+static void place_sync(const char *order_id, int64_t patience_ms)
+{
+    struct order_request request = request_of(order_id);
+    request.is_sync = true;
+    request.deadline_ms = engine_now_ms(node.engine) + patience_ms;
+    struct command command = {.kind = COMMAND_ORDER_PLACE, .order = &request};
+    assert_int_equal(client_do(&node.client, command).result, RESULT_OK);
+}
+
+/* A provider that was slow once, or is thought to be, is never asked again on behalf of a customer. */
+static void the_door_lets_one_in_to_measure_the_provider(void **state)
+{
+    enum { PATIENCE_MS = HOUR_MS / 6 };
+    int64_t retry_after_ms = 0;
+    (void)state;
+    struct payments_config config = start_provider(pays, false);
+    config.payment_ms = HOUR_MS;
+    make_node(&config);
+    assert_int_equal(payments_admit_sync(node.payments, PATIENCE_MS, &retry_after_ms), ADMISSION_OK);
+    assert_int_equal(payments_admit_sync(node.payments, PATIENCE_MS, &retry_after_ms), ADMISSION_LATE);
+    place_sync("first", PATIENCE_MS);
+    start_worker();
+    AWAIT(orders_in(ORDER_COMPLETED) + orders_in(ORDER_CANCELLED) == 1);
+    assert_int_equal(orders_in(ORDER_COMPLETED), 1);
+    assert_true(stats().expected_ms < PATIENCE_MS);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(payments_admit_sync(node.payments, PATIENCE_MS, &retry_after_ms), ADMISSION_OK);
+    remove_node();
+    provider_stop(&provider);
+    config.provider_url = NULL; /* simulated: there is nothing to measure */
+    make_node(&config);
+    assert_int_equal(payments_admit_sync(node.payments, PATIENCE_MS, &retry_after_ms), ADMISSION_LATE);
+    remove_node();
+}
+
 /* The line grows beyond its bound, or its end is not noticed. */
 static void a_full_line_lets_nobody_in(void **state)
 {
@@ -595,6 +740,7 @@ int main(void)
         cmocka_unit_test(tries_are_counted_by_order),
         cmocka_unit_test(the_door_lets_in_who_can_be_paid_in_time),
         cmocka_unit_test(the_door_counts_on_slots_that_will_come),
+        cmocka_unit_test(the_door_lets_one_in_to_measure_the_provider),
         cmocka_unit_test(a_full_line_lets_nobody_in),
         cmocka_unit_test(slots_bound_what_is_in_flight_and_grow),
         cmocka_unit_test(the_seed_declines_the_same_orders_each_time),
@@ -603,8 +749,11 @@ int main(void)
         cmocka_unit_test(ten_thousand_are_in_flight_at_once),
         cmocka_unit_test(the_provider_is_asked_once_and_understood),
         cmocka_unit_test(a_provider_that_is_away_makes_orders_wait),
+        cmocka_unit_test(a_provider_that_hangs_makes_the_node_not_ready),
         cmocka_unit_test(a_call_that_timed_out_is_repeated_with_the_same_key),
         cmocka_unit_test(an_order_is_given_up_after_the_allowed_attempts),
+        cmocka_unit_test(an_order_that_is_tried_again_is_the_next),
+        cmocka_unit_test(a_stop_gives_back_what_rests),
         cmocka_unit_test(what_a_stop_cut_off_is_asked_again),
     };
     log_init(LOG_ERROR + 1, LOG_JSON);
