@@ -229,12 +229,21 @@ static bool read_members(struct reading *reading)
     return items != NULL && json_kind(items) == JSON_KIND_ARRAY;
 }
 
+/* A segment of a path that means another path (RFC 3986, 5.2.4), escaped or not. */
+static bool is_dots(struct slice order_id)
+{
+    return slice_eq(order_id, SLICE(".")) || slice_eq(order_id, SLICE(".."));
+}
+
 static enum order_form_status check_members(const struct reading *reading)
 {
     if (reading->order_id.len > ORDER_ID_LEN_MAX)
         return refuse(reading->why, "order_id is longer than 255 bytes.");
     if (has_nul(reading->order_id))
         return refuse(reading->why, "order_id holds a NUL.");
+    if (is_dots(reading->order_id))
+        return refuse(reading->why,
+            "order_id is \".\" or \"..\", which clients take out of the path of the order; choose another.");
     if (reading->email.len > 0 && !email_is_valid(reading->email))
         return refuse(reading->why, "customer_email is no e-mail address such as anna@example.com.");
     if (reading->form->request.priority < 0)

@@ -3,15 +3,21 @@
  * Taking orders (orders contract, POST /orders/async, and what it has in common with /orders/sync): read the
  * body, ask at the door, pass the line.
  *
- * An order is the same order again when its order_id is and the rest means the same (order_form.h); then it is
- * not placed a second time, and the answer tells what has become of the first. That holds when the door is
+ * An order is the same order again when its order_id is and the rest means the same (order_form.h); then it
+ * is not placed a second time, and the answer tells what has become of the first. That holds when the door is
  * closed too: what is there already is not refused.
  */
 #include "api/orders_priv.h"
 #include "api/problem.h"
 #include "base/clock.h"
 
-enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000, MS_PER_S = 1000, BODY_MAX = 4096 };
+enum {
+    NS_PER_MS = 1000000,
+    NS_PER_S = 1000000000,
+    MS_PER_S = 1000,
+    BODY_MAX = 4096,
+    RESERVE_SHARE = 20, /* one of so many parts of patience is for what the door's forecast does not know */
+};
 
 void reply_text(struct http_request *request, int status, struct slice text)
 {
@@ -83,8 +89,9 @@ void placing_reply_result(struct placing *placing)
     switch (call->command.outcome.result) {
     case RESULT_OUTCOME_UNKNOWN:
         reply_problem_later(request,
-            SLICE("It is not known whether the order was stored. Send it again with the same order_id, or look "
-                  "it up."),
+            SLICE(
+                "It is not known whether the order was stored. Send it again with the same order_id, or look "
+                "it up."),
             (int64_t)call->retry_after_s * MS_PER_S);
         break;
     case RESULT_UNAVAILABLE:
@@ -99,27 +106,55 @@ void placing_reply_result(struct placing *placing)
 
 /* --- the door --- */
 
+int64_t placing_reckoned_ms(int64_t patience_ms)
+{
+    return patience_ms - patience_ms / RESERVE_SHARE;
+}
+
+/* Others were before it, or one payment alone takes longer: then coming again later changes nothing. */
+static void put_late(const struct placing *placing, struct strbuf *detail)
+{
+    struct payments_stats stats;
+    int64_t most_ms = placing->orders->thread->app->config.sync_deadline_ms;
+    payments_stats(orders_payments(placing->orders), &stats);
+    strbuf_lit(detail,
+        "The order could not be paid within the time for which its customer waits, so it was not "
+        "taken and nothing was charged; ");
+    if (stats.expected_ms < placing->patience_ms)
+        strbuf_lit(detail, "send it again after the time in Retry-After.");
+    else if (stats.expected_ms < placing_reckoned_ms(most_ms))
+        strbuf_lit(detail,
+            "one payment alone takes about as long or longer now, so sending it again helps only "
+            "with more time (a larger N in Prefer: wait=N).");
+    else
+        strbuf_lit(detail, "one payment alone takes about as long or longer now, and this server lets nobody "
+                           "wait for more: send it to /orders/async, which answers before the payment.");
+}
+
 static void put_refusal(const struct placing *placing, struct strbuf *detail)
 {
+    static const struct slice later =
+        SLICE_INIT("The order was not taken; send it again after the time in Retry-After.");
     switch (placing->admission) {
     case ADMISSION_FULL:
         orders_count(placing->orders, COUNT_REFUSED_FULL);
         strbuf_lit(detail, "So many orders wait for their payment that no more are taken. ");
+        strbuf_put(detail, later);
         break;
     case ADMISSION_LATE:
         orders_count(placing->orders, COUNT_REFUSED_LATE);
-        strbuf_lit(detail, "So many orders wait for their payment that this one could not be paid in time. ");
+        put_late(placing, detail);
         break;
     default:
         orders_count(placing->orders, COUNT_REFUSED_BREAKER);
         strbuf_lit(detail, "The payment provider does not answer at present. ");
+        strbuf_put(detail, later);
     }
-    strbuf_lit(detail, "The order was not taken; send it again after the time in Retry-After.");
 }
 
 void placing_reply_refused(struct placing *placing)
 {
-    char memory[256];
+    char memory[512];
     struct strbuf detail;
     strbuf_init(&detail, memory, sizeof memory);
     put_refusal(placing, &detail);
@@ -155,6 +190,14 @@ void placing_reply_taken(struct placing *placing)
 
 /* --- POST /orders/async --- */
 
+static void put_message(struct strbuf *body, enum order_status status)
+{
+    if (order_status_is_final(status))
+        strbuf_lit(body, ",\"message\":\"Order was already processed\"");
+    else
+        strbuf_lit(body, ",\"message\":\"Order received and queued for processing\"");
+}
+
 static void reply_queued(struct placing *placing, enum order_status status)
 {
     char memory[BODY_MAX];
@@ -165,7 +208,8 @@ static void reply_queued(struct placing *placing, enum order_status status)
     strbuf_init(&extra, line, sizeof line);
     put_location(&extra, placing->form.request.order_id);
     put_duration(&body, placing->arrived_ns);
-    strbuf_lit(&body, ",\"message\":\"Order received and queued for processing\",\"order_id\":");
+    put_message(&body, status);
+    strbuf_lit(&body, ",\"order_id\":");
     strbuf_put_json(&body, placing->form.request.order_id);
     strbuf_lit(&body, ",\"status\":\"");
     strbuf_put(&body, order_status_name(status));
@@ -173,14 +217,27 @@ static void reply_queued(struct placing *placing, enum order_status status)
     http_reply(placing->request, 202, SLICE("application/json"), strbuf_slice(&extra), strbuf_slice(&body));
 }
 
+/* The order is there, new or of old; one that was cancelled will never be paid. */
+static void reply_placed(struct placing *placing, enum order_status status)
+{
+    if (status == ORDER_CANCELLED)
+        reply_problem(placing->request, 409,
+            SLICE("The order was cancelled before it was paid, and nothing was charged. Send it with a new "
+                  "order_id."),
+            slice_make("", 0));
+    else
+        reply_queued(placing, status);
+}
+
 static void on_placed(struct engine_call *call)
 {
     struct placing *placing = CONTAINER_OF(call, struct placing, call);
     const struct outcome *outcome = &call->command.outcome;
-    struct order_form form = placing->form; /* the request's memory goes with the reply, the form's does not */
+    struct order_form form =
+        placing->form; /* the request's memory goes with the reply, the form's does not */
     if (outcome->result == RESULT_OK) {
         orders_count(placing->orders, outcome->is_replay ? COUNT_REPLAYED : COUNT_PLACED_ASYNC);
-        reply_queued(placing, outcome->order_status);
+        reply_placed(placing, outcome->order_status);
     } else {
         placing_reply_result(placing);
     }
@@ -195,7 +252,7 @@ static void on_refused_looked_up(struct engine_lookup *lookup)
     switch (placing_found(placing)) {
     case FOUND_SAME:
         orders_count(placing->orders, COUNT_REPLAYED);
-        reply_queued(placing, question.order.status);
+        reply_placed(placing, question.order.status);
         break;
     case FOUND_OTHER:
         placing_reply_taken(placing);

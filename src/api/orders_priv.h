@@ -71,6 +71,7 @@ struct placing {
     struct http_request *request; /* NULL: it has been answered */
     int64_t arrived_ns;
     enum admission admission;
+    int64_t patience_ms; /* of a customer who waits, as the door reckoned with it */
     int64_t retry_after_ms;
 };
 
@@ -90,6 +91,9 @@ MUST_CHECK bool placing_look_up(struct placing *placing, void (*on_done)(struct 
 
 enum found { FOUND_NOTHING, FOUND_SAME, FOUND_OTHER };
 enum found placing_found(const struct placing *placing);
+
+/* So much of the time for which a customer waits is what the door reckons with. */
+int64_t placing_reckoned_ms(int64_t patience_ms);
 
 /* Answers what the door, or the line, has refused. */
 void placing_reply_refused(struct placing *placing);

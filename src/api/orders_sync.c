@@ -31,7 +31,6 @@ enum {
     MS_PER_S = 1000,
     RETRY_MS = 250,
     BODY_MAX = 4096,
-    RESERVE_SHARE = 20, /* one of so many parts of patience is for what the door's forecast does not know */
 };
 
 struct order_wait {
@@ -381,8 +380,9 @@ void orders_sync_post(struct http_request *request, void *context)
         return;
     struct placing *placing = &wait->placing;
     int64_t left_ms = set_deadline(wait, preferred_ms(request, orders->thread->app->config.sync_deadline_ms));
-    placing->admission = payments_admit_sync(
-        orders_payments(orders), left_ms - left_ms / RESERVE_SHARE, &placing->retry_after_ms);
+    placing->patience_ms = placing_reckoned_ms(left_ms);
+    placing->admission =
+        payments_admit_sync(orders_payments(orders), placing->patience_ms, &placing->retry_after_ms);
     wait->has_turn = placing->admission == ADMISSION_OK;
     wait->is_under_way = true; /* a look-up may be done before it returns */
     if (!wait->has_turn) {

@@ -213,6 +213,8 @@ REFUSED = {
     "order_id of 256 bytes": (order(order_id="x" * 256), "order_id"),
     "order_id of 256 bytes of UTF-8": (order(order_id="é" * 128), "order_id"),
     "order_id with NUL": (order(order_id="a\0b"), "order_id"),
+    "order_id of one dot": (order(order_id="."), "order_id"),
+    "order_id of two dots": (order(order_id=".."), "order_id"),
     "product_id of 256 bytes": (order(items=[item(product="x" * 256)]), r"items\[0\]\.product_id"),
     "product_id with NUL": (order(items=[item(product="a\0b")]), r"items\[0\]\.product_id"),
     "priority below": (order(priority=-1), "priority"),
@@ -305,6 +307,8 @@ def test_order_sent_again_is_the_same(orders, path):
     again = orders.ask("POST", path, body=body)
     assert again.status == (200 if path == SYNC else 202), again
     assert again.json()["order_id"] == body["order_id"] and again.json()["status"] == first["status"] == "completed"
+    if path != SYNC:
+        assert again.json()["message"] == "Order was already processed"
     assert orders.payments(body["order_id"]) == ["paid"]
     assert orders.rows("attempts", body["order_id"]) == [(1,)]
 
@@ -314,6 +318,9 @@ def test_declined_order_sent_again_stays_declined(start_server, orders_of):
     orders = orders_of(start_server("--payment-time", "20ms", "--payment-decline-rate", "1"))
     body = order(order_id=new_order_id())
     assert [orders.sync(body).status for _ in range(3)] == [402] * 3
+    again = orders.queue(body)
+    assert again.status == 202 and again.json()["status"] == "failed", again
+    assert again.json()["message"] == "Order was already processed"
     assert orders.payments(body["order_id"]) == ["declined"]
 
 

@@ -42,7 +42,9 @@ def test_order_that_cannot_be_paid_in_time_is_refused_at_once(start_server, orde
     wire.wait_for(lambda: orders.stats()["status_breakdown"]["processing"] == 1, "the first is being paid")
     second = orders.place(order())
     wire.wait_for(lambda: orders.stats()["total_orders"] == 2, "the second waits")
-    retry_after = check_later(orders.sync(order()))  # it could be paid after 90 s
+    reply = orders.sync(order())  # it could be paid after 90 s
+    retry_after = check_later(reply)
+    assert check_problem(reply, 503).endswith("; send it again after the time in Retry-After."), reply
     assert is_silent(first) and is_silent(second), "the refusal came after an order was paid"
     assert 1 <= retry_after <= 30
     assert orders.stats()["total_orders"] == 2 == orders.stored()
@@ -67,7 +69,9 @@ def test_customer_may_wait_for_less(start_server, orders_of):
     """`Prefer: wait=N` is not heeded, or lets wait for longer than the server would."""
     orders = orders_of(start_server("--payment-time", "4s", "--sync-deadline", "10s"))
     for wait in ("wait=1", "wait=0", "respond-async, WAIT = 2; x=y", "wait=3, wait=100"):
-        check_later(orders.sync(order(), {"Prefer": wait}))
+        reply = orders.sync(order(), {"Prefer": wait})
+        check_later(reply)
+        assert "helps only with more time (a larger N in Prefer: wait=N)" in check_problem(reply, 503), reply
     assert orders.stored() == 0
     waiting = [orders.place(order(), {"Prefer": wait})
         for wait in ("wait=7", "wait=1000", "wait=-1", "wait=x", "wait", "respond-async", "wait=99999999999999999999")]
@@ -79,7 +83,9 @@ def test_customer_may_wait_for_less(start_server, orders_of):
 def test_preference_for_more_is_not_heeded(start_server, orders_of):
     """A customer may make the server wait for longer than --sync-deadline."""
     orders = orders_of(start_server("--payment-time", "4s", "--sync-deadline", "2s"))
-    check_later(orders.sync(order(), {"Prefer": "wait=100"}))
+    reply = orders.sync(order(), {"Prefer": "wait=100"})
+    check_later(reply)
+    assert "send it to /orders/async" in check_problem(reply, 503), reply
     assert orders.stored() == 0
 
 
@@ -136,6 +142,8 @@ def test_order_whose_payment_has_not_begun_is_cancelled(start_server, orders_of,
     assert orders.status(body["order_id"]) == "cancelled"
     assert provider.called(body["order_id"]) == [] and orders.payments(body["order_id"]) == []
     assert "new order_id" in check_problem(orders.sync(body), 503)
+    again = orders.queue(body)  # a 202 would promise a payment that never comes
+    assert again.header("location") is None and "new order_id" in check_problem(again, 409)
     assert orders.stats()["orders_cancelled"] == 1
 
 
