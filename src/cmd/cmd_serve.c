@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "cmd/notify.h"
+#include "cmd/serve_check.h"
 #include "net/listener.h"
 #include "service/service.h"
 #include "store/fault.h"
@@ -408,7 +409,9 @@ static enum err make(struct server *server, struct error *error)
     size_t connections_max = 0;
     server->file_limit = listener_raise_file_limit();
     server->app.started_ns = clock_mono_ns();
-    enum err status = choose_connections_max(server, &connections_max, error);
+    enum err status = serve_check(&server->params, error);
+    if (status == ERR_NONE)
+        status = choose_connections_max(server, &connections_max, error);
     if (status != ERR_NONE)
         return status;
     fill_config(server, connections_max);

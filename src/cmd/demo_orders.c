@@ -4,7 +4,7 @@
  * store, and an audit. The original's figures are those of its own load test, which every report of the rush
  * carries; here they are not measured again.
  *
- * What is shortened is told: a payment took the original 3 s and its customers gave up after 9 s; here both
+ * What is shortened is told: a payment took the original 3 s, and more than 9 s was a time-out; here both
  * are --payment-time and three times that. One line of the processor is all that there is in either case, so
  * the proportions stay. At --payment-time 3s --seconds 30 nothing is shortened.
  */
@@ -347,10 +347,10 @@ static void introduce(const struct story *story)
               "failed (87 %%), "
               "after 9.5 s\non average, and every health check stayed green. Those are its figures below.\n",
         ORIGINAL_PAYMENT_S, ORIGINAL_SECONDS);
-    stage_say("Here a payment takes %g s and customers give up after %g s (there: %d s and %d s), and each "
-              "crowd comes "
-              "for %s s.",
-        payment_s, payment_s * PATIENCE_PAYMENTS, ORIGINAL_PAYMENT_S, ORIGINAL_PAYMENT_S * PATIENCE_PAYMENTS,
+    stage_say("Here a payment takes %g s where theirs took %d s, customers give up after %g s (there, more "
+              "than %d s "
+              "counted\nas a time-out), and each crowd comes for %s s.",
+        payment_s, ORIGINAL_PAYMENT_S, payment_s * PATIENCE_PAYMENTS, ORIGINAL_PAYMENT_S * PATIENCE_PAYMENTS,
         story->seconds);
     if (is_shortened)
         stage_say("That is shortened, so that everything fits into a minute; at full length:\n"

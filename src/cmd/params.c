@@ -189,7 +189,7 @@ void param_put_expected(struct strbuf *out, const struct param_row *row)
         break;
     case KIND_RATE:
         strbuf_printf(
-            out, "a number of %s from %lld to %lld", row->detail, (long long)row->min, (long long)row->max);
+            out, "a number from %lld to %lld (%s)", (long long)row->min, (long long)row->max, row->detail);
         break;
     case KIND_CHOICE:
         strbuf_printf(out, "one of %s", row->detail);

@@ -4,6 +4,7 @@ The command line as a person or a script meets it: help, exit statuses, and the 
 
 DOORBUSTER_BIN is the binary under test, by default build/doorbuster.
 """
+import base64
 import os
 import re
 import select
@@ -166,6 +167,7 @@ def test_the_manual_page_is_roff():
     (["serve", "--line-depth-max", "many"], "expected a whole number of commands from 1 to 1048576"),
     (["serve", "now"], '"now" is one word too many'),
     (["serve", "--admin-key", "short"], "(not shown), expected 16 to 255"),
+    (["serve", "--payment-decline-rate", "2"], "expected a number from 0 to 1 (a share of payments)"),
     (["rush"], "SCENARIO is missing"),
     (["demo", "--users", "3", "--stock", "7"], "expected at most --users (3)"),
     (["demo", "order"], 'there is no demo "order"; expected orders, or nothing'),
@@ -179,6 +181,30 @@ def test_wrong_usage_is_status_2_and_one_sentence(arguments, words):
     assert words in result.stderr
     if arguments:
         assert result.stderr.count("\n") == 1
+
+
+KEY = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.mark.parametrize("flag, arguments", [
+    ("payment", ["--payment", "simulatd"]),
+    ("payment", ["--payment", "ftp://127.0.0.1/pay"]),
+    ("webhook", ["--webhook", "127.0.0.1", "--webhook-secret", KEY]),
+    ("webhook", ["--webhook", "http://127.0.0.1/"]),
+    ("intake-sink", ["--intake-sink", "smtp://127.0.0.1/", "--webhook-secret", KEY]),
+    ("intake-sink", ["--intake-sink", "http://127.0.0.1/"]),
+    ("webhook-secret", ["--webhook-secret", "TOPSECRET"]),
+    ("smtp", ["--smtp", "http://user:TOPSECRET@127.0.0.1/"]),
+    ("mail-from", ["--smtp", "smtp://127.0.0.1/", "--mail-from", "nobody"]),
+    ("currency", ["--currency", "usd"]),
+    ("currency", ["--currency", "U\"D"]),
+])
+def test_bad_settings_of_a_server_are_named_before_anything_is_made(tmp_path, flag, arguments):
+    result = run("serve", "--store", "shop.db", "--listen", "127.0.0.1:0", *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == "", result
+    assert result.stderr.startswith(f"doorbuster serve: --{flag}: ") and result.stderr.count("\n") == 1, result
+    assert "TOPSECRET" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_variable_is_wrong_usage_too():
