@@ -71,6 +71,7 @@ static void tell_counts(struct rush_report *report, const struct tally *crowd, c
     tell_figure(report, "success rate", "%", story->completed_percent, story->expected_percent,
         percent(completed, asked));
     tell_figure(report, "failure rate", "%", story->failed_percent, NAN, percent(failed, asked));
+    tell_figure(report, "refused at once, share", "%", NAN, NAN, percent(tally_count(crowd, REFUSED), asked));
     tell_figure(report, "requests per second", "/s", story->asked_per_s, NAN, rate(asked, report));
     tell_figure(report, "completed per second", "/s", story->completed_per_s, story->expected_per_s,
         rate(completed, report));
@@ -120,5 +121,6 @@ void sync_tell(const struct rush *rush, const struct tally *crowd, struct rush_r
                           .asked = tally_count(crowd, UINT32_MAX),
                           .lost = tally_count(crowd, ~(COMPLETED | DECLINED)),
                           .refused = tally_count(crowd, REFUSED),
+                          .pace_per_s = rate(tally_count(crowd, COMPLETED | DECLINED), report),
                           .value = rush->options.order_value});
 }

@@ -130,24 +130,41 @@ static struct grouped group(double value)
     return grouped;
 }
 
-static void add_hour(
-    struct rush_report *report, const char *whose, double orders, double lost_share, int64_t value)
+static void add_hour(struct rush_report *report, const char *whose, double orders, double lost, int64_t value)
 {
-    double lost = round(orders * lost_share);
     add_impact(report, "%s: %s of %s orders an hour taken, %s lost; at $%lld each that is $%s an hour", whose,
         group(orders - lost).text, group(orders).text, group(lost).text, (long long)value,
         group(lost * (double)value).text);
 }
 
+static double share(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? (double)part / (double)whole : 0;
+}
+
+/* Those that were let in fail as they did; beyond that, no more are taken than at the pace of this run. */
+static void add_hour_at_pace(struct rush_report *report, const struct tell_loss *loss)
+{
+    double failed_share = share(loss->lost - loss->refused, loss->asked - loss->refused);
+    double taken = fmin(ORIGINAL_ORDERS_PER_HOUR * (1 - failed_share), loss->pace_per_s * S_PER_HOUR);
+    add_hour(report, "this server, at the same demand and the pace of this run", ORIGINAL_ORDERS_PER_HOUR,
+        ORIGINAL_ORDERS_PER_HOUR - round(taken), loss->value);
+}
+
 void tell_loss(struct rush_report *report, const struct tell_loss *loss)
 {
-    double lost_share = loss->asked > 0 ? (double)loss->lost / (double)loss->asked : 0;
+    double lost_share = share(loss->lost, loss->asked);
     double asked_per_hour = report->seconds > 0 ? (double)loss->asked / report->seconds * S_PER_HOUR : 0;
     if (!isnan(loss->original_lost_share))
         add_hour(report, "the original, at its 1,800 orders an hour", ORIGINAL_ORDERS_PER_HOUR,
-            loss->original_lost_share, loss->value);
-    add_hour(report, "this server, at the same demand", ORIGINAL_ORDERS_PER_HOUR, lost_share, loss->value);
-    add_hour(report, "this server, at the demand of this run", asked_per_hour, lost_share, loss->value);
+            round(ORIGINAL_ORDERS_PER_HOUR * loss->original_lost_share), loss->value);
+    if (loss->refused > 0 && loss->pace_per_s > 0)
+        add_hour_at_pace(report, loss);
+    else
+        add_hour(report, "this server, at the same demand", ORIGINAL_ORDERS_PER_HOUR,
+            round(ORIGINAL_ORDERS_PER_HOUR * lost_share), loss->value);
+    add_hour(report, "this server, at the demand of this run", asked_per_hour,
+        round(asked_per_hour * lost_share), loss->value);
     if (loss->refused > 0)
         add_impact(report,
             "of the %s lost in this run %s were refused at once with Retry-After: nobody was kept waiting, "

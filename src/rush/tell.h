@@ -43,13 +43,17 @@ void tell_bars(struct rush_report *report, const struct tally *crowd, struct tel
 /*
  * Adds what the lost orders cost: in the original at its own 1,800 orders an hour, and in this run at the
  * same and at its own rate. lost_share is 0 to 1; original_lost_share NAN: not compared.
+ *
+ * Who is refused comes again at once and is counted each time, so the share that is lost then says nothing
+ * about 1,800 orders an hour; what the server did per second does.
  */
 struct tell_loss {
     double original_lost_share;
-    uint64_t asked;   /* orders asked for */
-    uint64_t lost;    /* of those, neither completed nor accepted nor declined */
-    uint64_t refused; /* of the lost, refused honestly */
-    int64_t value;    /* of an order, whole dollars */
+    uint64_t asked;    /* orders asked for */
+    uint64_t lost;     /* of those, neither completed nor accepted nor declined */
+    uint64_t refused;  /* of the lost, refused honestly */
+    double pace_per_s; /* of those not lost; 0: not known to last, so that the share counts */
+    int64_t value;     /* of an order, whole dollars */
 };
 
 void tell_loss(struct rush_report *report, const struct tell_loss *loss);

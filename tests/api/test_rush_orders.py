@@ -205,12 +205,16 @@ def test_honest_refusals_are_neither_orders_nor_failures(fake, tmp_path):
     assert refused > 0 and completed > 0 and refused + completed == count(run)
     told = figures(run)
     assert told["refused at once, with Retry-After"] == refused and told["failed"] == 0
+    assert told["failure rate"] == 0 and abs(told["success rate"] + told["refused at once, share"] - 100) < 0.001
     assert told["refused: Retry-After, average"] == told["refused: Retry-After, longest"] == 2
     # ten customers who think for half a second at most and were told to wait for two
     assert 0 < told["came again before it was over"] <= refused
     assert told["completed: average"] >= 500 > told["response time, shortest"]
     _, lines = journal_of(journal)
     assert [line.get("code") for line in lines].count("HTTP_503") == refused
+    taken = min(1800, round(told["completed per second"] * 3600))
+    assert any(f"at the same demand and the pace of this run: {taken:,} of 1,800 orders" in each
+               for each in run.run["businessImpact"]), run.run["businessImpact"]
     assert any(f"of the {refused:,} lost in this run {refused:,} were refused at once" in each
                for each in run.run["businessImpact"])
 

@@ -296,6 +296,33 @@ static void lost_orders_cost_what_the_original_said(void **state)
     assert_non_null(strstr(desk->report.impacts[3], "of the 20 lost in this run 5 were refused"));
 }
 
+static void who_comes_again_too_early_is_no_further_demand(void **state)
+{
+    struct desk *desk = *state;
+    struct tell_loss loss = {.original_lost_share = 0.867,
+        .asked = 1250,
+        .lost = 1240,
+        .refused = 1240,
+        .pace_per_s = 10.0 / 30,
+        .value = 50};
+    desk->report.seconds = 30;
+    tell_loss(&desk->report, &loss);
+    assert_non_null(strstr(desk->report.impacts[1], "1,200 of 1,800 orders an hour taken, 600 lost"));
+    assert_non_null(strstr(desk->report.impacts[2], "1,200 of 150,000 orders an hour taken, 148,800 lost"));
+    desk->report.impact_count = 0;
+    loss.pace_per_s = 20; /* more than that demand */
+    tell_loss(&desk->report, &loss);
+    assert_non_null(strstr(desk->report.impacts[1], "1,800 of 1,800 orders an hour taken, 0 lost"));
+    desk->report.impact_count = 0;
+    loss.lost = 1245; /* half of those let in were lost */
+    tell_loss(&desk->report, &loss);
+    assert_non_null(strstr(desk->report.impacts[1], "900 of 1,800 orders an hour taken, 900 lost"));
+    desk->report.impact_count = 0;
+    loss = (struct tell_loss){.original_lost_share = 0.867, .asked = 9, .lost = 9, .refused = 9, .value = 50};
+    tell_loss(&desk->report, &loss);
+    assert_non_null(strstr(desk->report.impacts[1], "0 of 1,800 orders an hour taken, 1,800 lost"));
+}
+
 static void nobody_who_asked_for_nothing_has_lost_anything(void **state)
 {
     struct desk *desk = *state;
@@ -351,6 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(empty_ends_of_the_distribution_are_left_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(distributions_of_threads_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_orders_cost_what_the_original_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_comes_again_too_early_is_no_further_demand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_who_asked_for_nothing_has_lost_anything, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_nobody_measured_is_null_in_the_json, set_up, tear_down),
         cmocka_unit_test_setup_teardown(latencies_of_the_crowd_leave_set_up_out, set_up, tear_down),
