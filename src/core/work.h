@@ -66,13 +66,14 @@ enum work_report {
 
 /* What a command about work asks for; the caller's memory, which lives until the answer. */
 struct work_order {
-    enum work_kind kind;     /* CLAIM; FINISH, POSTPONE, REVIVE: of the work that is named */
-    size_t count_max;        /* CLAIM: room in items, at least 1 */
-    int64_t lease_ms;        /* CLAIM: above 0 */
-    int64_t payment_ms;      /* CLAIM of payments: how long one takes, as far as is known */
-    int64_t id;              /* FINISH, POSTPONE, REVIVE */
-    int64_t token;           /* FINISH, POSTPONE: as it was claimed */
-    int64_t due_ms;          /* POSTPONE: the time to come; not with REPORT_NOT_BEGUN of a payment, _DEAD */
+    enum work_kind kind; /* CLAIM; FINISH, POSTPONE, REVIVE: of the work that is named */
+    size_t count_max;    /* CLAIM: room in items, at least 1 */
+    int64_t lease_ms;    /* CLAIM: above 0 */
+    int64_t payment_ms;  /* CLAIM of payments: how long one takes, as far as is known */
+    int64_t id;          /* FINISH, POSTPONE, REVIVE */
+    int64_t token;       /* FINISH, POSTPONE: as it was claimed */
+    int64_t due_ms; /* POSTPONE: when; if past, it is the next of all; not with REPORT_NOT_BEGUN of a payment,
+                       _DEAD */
     enum work_report report; /* FINISH, POSTPONE */
     struct work_item *items; /* CLAIM: written, the one that has been due longest first */
     size_t dropped_count;    /* CLAIM: written; payments that were due and not begun, because too late */
