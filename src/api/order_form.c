@@ -3,12 +3,12 @@
 
 #include <sodium.h>
 
-#include "base/email.h"
 #include "base/ensure.h"
 #include "base/utf8.h"
 #include "core/decimal.h"
 #include "net/json.h"
 #include "net/json_raw.h"
+#include "service/mail.h"
 
 enum {
     TEXT_MAX = 2 * 1024 * 1024
@@ -244,7 +244,8 @@ static enum order_form_status check_members(const struct reading *reading)
     if (is_dots(reading->order_id))
         return refuse(reading->why,
             "order_id is \".\" or \"..\", which clients take out of the path of the order; choose another.");
-    if (reading->email.len > 0 && !email_is_valid(reading->email))
+    struct error error;
+    if (reading->email.len > 0 && mail_check_address(reading->email, &error) != ERR_NONE)
         return refuse(reading->why, "customer_email is no e-mail address such as anna@example.com.");
     if (reading->form->request.priority < 0)
         return refuse(reading->why, "priority is none of 0 to 9; 9 goes first, 5 is the default.");

@@ -224,6 +224,7 @@ REFUSED = {
     "email with a line end": (order(customer_email="anna@example.com\r\nBcc: x@example.com"), "customer_email"),
     "two addresses": (order(customer_email="anna@example.com,bert@example.com"), "customer_email"),
     "email with a name": (order(customer_email="Anna <anna@example.com>"), "customer_email"),
+    "email with two dots": (order(customer_email="anna..b@example.com"), "customer_email"),
     "email beyond ASCII": (order(customer_email="ännä@example.com"), "customer_email"),
     "email of 255 bytes": (order(customer_email="a@" + "b." * 126 + "c"), "customer_email"),
 }

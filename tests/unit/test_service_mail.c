@@ -241,6 +241,31 @@ static void addresses_are_told_from_what_is_none(void **state)
     assert_int_equal(mail_check_address(slice_make(address, 120), &error), ERR_USAGE); /* 65 before the @ */
 }
 
+#define X63 "abcdefghijklmnopqrstuvwxyz0123456789-abcdefghijklmnopqrstuvwxyz"
+
+/* Whatever a form takes has to be what mail can be sent to: there is one check. */
+static void addresses_at_the_limits_are_told_apart(void **state)
+{
+    static const char *const good[] = {
+        "anna@example.com", "a@b", "A.b+c'd#1{}|~@1-2.EXAMPLE", X63 "a@" X63 "." X63};
+    static const char *const bad[] = {"", "@", "anna", "@example.com", "anna@", "anna@.com", "anna@example.",
+        "a b@c", "anna@exa mple.com", "anna@@example.com", "anna@b@c", "anna@-a.com", "anna@a-.com",
+        "anna@a_b.com", "anna@a..b", "\"anna\"@a.com", "<anna@a.com>", "anna@a.com\r\nBcc: b@c",
+        "\xc3\xa4@a.com", "anna@\xc3\xa4.com", X63 "ab@c", "a@" X63 "x", "a@" X63 "." X63 "." X63 "." X63,
+        "anna@[127.0.0.1]", "anna@a.com, b@c", ".a..b.@c", ".a@c", "a.@c", "a..b@c"};
+    struct error error;
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        if (mail_check_address(slice_cstr(good[i]), &error) != ERR_NONE)
+            fail_msg("%s is refused", good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (mail_check_address(slice_cstr(bad[i]), &error) == ERR_NONE)
+            fail_msg("%s is taken", bad[i]);
+    }
+    assert_int_equal(mail_check_address(slice_make("a\0@b", 4), &error), ERR_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +278,7 @@ int main(void)
         cmocka_unit_test(nothing_becomes_a_header),
         cmocka_unit_test(a_buffer_that_is_too_small_is_said),
         cmocka_unit_test(addresses_are_told_from_what_is_none),
+        cmocka_unit_test(addresses_at_the_limits_are_told_apart),
     };
     return cmocka_run_group_tests_name("mail", tests, NULL, NULL);
 }
