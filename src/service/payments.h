@@ -18,8 +18,6 @@
 #include "service/courier.h"
 #include "service/worker.h"
 
-enum { PAYMENTS_CURRENCY_LEN = 3 };
-
 struct payments_config {
     const char *provider_url; /* NULL: simulated */
     int64_t payment_ms;       /* simulated: how long a payment takes, >= 0; else the first guess */

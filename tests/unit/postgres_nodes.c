@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -91,4 +92,27 @@ enum err node_decide(struct node *node, const struct rules *rules, struct comman
             (*conflicts)++;
     }
     return err;
+}
+
+/* --- two of them --- */
+
+int node_pair_set_up(void **state)
+{
+    struct node_pair *s = calloc(1, sizeof *s);
+    assert_non_null(s);
+    database_make(&s->database, true);
+    node_open(&s->a, s->database.url);
+    node_open(&s->b, s->database.url);
+    *state = s;
+    return 0;
+}
+
+int node_pair_tear_down(void **state)
+{
+    struct node_pair *s = *state;
+    node_close(&s->a);
+    node_close(&s->b);
+    database_drop(&s->database);
+    free(s);
+    return 0;
 }

@@ -38,6 +38,16 @@ void node_refresh(struct node *node);
 enum err node_decide(struct node *node, const struct rules *rules, struct command *commands, size_t count,
     int64_t now_ms, int *conflicts, struct error *error);
 
+/* A database and two nodes on it; set-up and tear-down of a test, whose state it is. */
+struct node_pair {
+    struct database database;
+    struct node a;
+    struct node b;
+};
+
+int node_pair_set_up(void **state);
+int node_pair_tear_down(void **state);
+
 /* Rules that keep answers for a day and no bound on their number. */
 extern const struct rules test_rules;
 

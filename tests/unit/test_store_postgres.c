@@ -22,34 +22,6 @@
 
 enum { NS_PER_MS = 1000000 };
 
-/* A database and two nodes on it. */
-struct scene {
-    struct database database;
-    struct node a;
-    struct node b;
-};
-
-static int set_up(void **state)
-{
-    struct scene *s = calloc(1, sizeof *s);
-    assert_non_null(s);
-    database_make(&s->database, true);
-    node_open(&s->a, s->database.url);
-    node_open(&s->b, s->database.url);
-    *state = s;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct scene *s = *state;
-    node_close(&s->a);
-    node_close(&s->b);
-    database_drop(&s->database);
-    free(s);
-    return 0;
-}
-
 /* --- ids --- */
 
 static int compare_numbers(const void *a, const void *b)
@@ -69,7 +41,7 @@ static void assert_all_different(int64_t *ids, size_t count)
 /* Also those that a node had given out when it died, or took back: somebody may have seen them in a log. */
 static void ids_are_given_out_once_by_all_nodes_together(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     enum { ROUNDS = 60, BUYS = 3 };
     int64_t purchases[ROUNDS * BUYS];
     int64_t products[ROUNDS];
@@ -102,7 +74,7 @@ static void ids_are_given_out_once_by_all_nodes_together(void **state)
 /* The database says no to the reservation only at its very end. */
 static void ids_whose_reservation_failed_are_not_given_out(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     int64_t id = 0;
     batch_add(&s->a.batch, "A", 100);
@@ -131,7 +103,7 @@ static enum err try_commit(struct node *node, struct error *error)
 
 static void one_key_is_used_once_by_all_nodes_together(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     batch_add(&s->a.batch, "B", 10);
@@ -154,7 +126,7 @@ static void one_key_is_used_once_by_all_nodes_together(void **state)
 
 static void one_sku_is_made_once_by_all_nodes_together(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     batch_add(&s->b.batch, "A", 20);
@@ -172,7 +144,7 @@ static void one_sku_is_made_once_by_all_nodes_together(void **state)
 /* The other node removes it and makes it anew: the same name, another product. */
 static void a_product_that_was_replaced_is_the_new_one(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     int64_t id = 0;
     batch_add(&s->a.batch, "A", 10);
     batch_buy(&s->a.batch, "A", "ann", 1, NULL);
@@ -246,7 +218,7 @@ static void limit_to_one(struct product_values *values)
 
 static void nodes_that_want_the_same_products_sell_each_unit_once(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct crowd_node nodes[2] = {0};
     pthread_t threads[2];
     for (int i = 0; i < SALES; i++) {
@@ -284,7 +256,7 @@ static void nodes_that_want_the_same_products_sell_each_unit_once(void **state)
 
 static void a_row_that_somebody_holds_is_not_waited_for_long(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     node_commit(&s->a);
@@ -303,7 +275,7 @@ static void a_row_that_somebody_holds_is_not_waited_for_long(void **state)
 
 static void what_is_due_is_not_waited_for_at_all(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     struct due due = {.edge_ms = 3000000, .key_ms = 7000, .key_count_max = 10, .keys_kept_max = 1000};
     batch_add(&s->a.batch, "HELD", 10);
@@ -335,7 +307,7 @@ static void what_is_due_is_not_waited_for_at_all(void **state)
 
 static void a_connection_that_was_cut_while_idle_is_not_noticed(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     batch_add(&s->a.batch, "A", 10);
     node_commit(&s->a);
     for (int i = 0; i < 3; i++) {
@@ -352,7 +324,7 @@ static void a_connection_that_was_cut_while_idle_is_not_noticed(void **state)
 /* Nothing that was sent can have been committed, and the store may say so or that it does not know. */
 static void a_connection_that_was_cut_after_the_load_loses_the_batch(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     node_commit(&s->a);
@@ -392,7 +364,7 @@ static bool assert_all_or_nothing(const struct database *database)
 }
 
 /* A node behind a proxy that cuts at COMMIT; the other node is there to see. */
-static void cut_at_commit(struct scene *s, enum cut cut, bool *is_there)
+static void cut_at_commit(struct node_pair *s, enum cut cut, bool *is_there)
 {
     struct error error = {.message = ""};
     char url[640];
@@ -446,7 +418,7 @@ static void a_commit_in_flight_is_unknown_and_all_or_nothing(void **state)
 
 static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     char url[640];
     struct proxy *proxy = proxy_start(s->database.url, url, sizeof url);
@@ -472,7 +444,7 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
 
 static void faults_on_request_are_those_of_the_store(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     struct store *inner;
     struct node node;
@@ -507,7 +479,7 @@ static void faults_on_request_are_those_of_the_store(void **state)
 /* Somebody writes with psql and no rule stands before the tables. */
 static void the_database_refuses_what_must_never_be(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     static const struct {
         const char *code;
         const char *sql;
@@ -563,7 +535,7 @@ static void take_too_long_a_name(struct product_values *values)
 /* A bug in the rules must end at the wall, with a word to the operator, and harm nobody. */
 static void a_batch_that_runs_into_the_wall_changes_nothing(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     static const struct {
         void (*change)(struct product_values *values);
         const char *code;
@@ -587,7 +559,7 @@ static void a_batch_that_runs_into_the_wall_changes_nothing(void **state)
 /* Between load and commit a purchase appears that no lock kept out. */
 static void a_unit_that_somebody_wrote_in_is_a_conflict(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     node_commit(&s->a);
@@ -601,7 +573,7 @@ static void a_unit_that_somebody_wrote_in_is_a_conflict(void **state)
 
 static void a_state_that_doorbuster_never_writes_is_an_error(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct error error = {.message = ""};
     batch_add(&s->a.batch, "A", 10);
     node_commit(&s->a);
@@ -621,7 +593,7 @@ static void a_state_that_doorbuster_never_writes_is_an_error(void **state)
 
 static void a_batch_of_20000_purchases_is_one_batch(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     enum { PURCHASES = 20000 };
     batch_add(&s->a.batch, "BIG", PURCHASES);
     node_commit(&s->a);
@@ -655,7 +627,7 @@ static void have_the_longest_name(struct product_values *values)
 
 static void texts_of_255_characters_fit(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     char user[4 * 127 + 1];
     char sku[SKU_LEN_MAX + 1];
     for (int i = 0; i < 127; i++)
@@ -750,7 +722,7 @@ static void assert_other_finds(const struct node *node, struct node *other)
 
 static void changes_of_a_batch_may_come_in_any_order(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct id_source random;
     int64_t stock[2] = {-1, -1};
     bool keys[2] = {false, false};
@@ -774,7 +746,7 @@ static void changes_of_a_batch_may_come_in_any_order(void **state)
 
 /* --- --- */
 
-#define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, node_pair_set_up, node_pair_tear_down)
 
 int main(void)
 {

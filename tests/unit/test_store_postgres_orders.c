@@ -23,34 +23,6 @@
 
 enum { LEASE_MS = 60000, PAYMENT_MS = 3000 };
 
-/* A database and two nodes on it. */
-struct scene {
-    struct database database;
-    struct node a;
-    struct node b;
-};
-
-static int set_up(void **state)
-{
-    struct scene *s = calloc(1, sizeof *s);
-    assert_non_null(s);
-    database_make(&s->database, true);
-    node_open(&s->a, s->database.url);
-    node_open(&s->b, s->database.url);
-    *state = s;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct scene *s = *state;
-    node_close(&s->a);
-    node_close(&s->b);
-    database_drop(&s->database);
-    free(s);
-    return 0;
-}
-
 /* Ten seconds ago: whatever is due then is due by every clock. */
 static int64_t a_while_ago(void)
 {
@@ -175,7 +147,7 @@ static int64_t count_status(const struct database *database, const char *status)
 
 static void an_order_placed_on_two_nodes_at_once_is_one(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct order_request request = order_of("o-1");
     struct command here = {.kind = COMMAND_ORDER_PLACE, .order = &request};
     struct command there = here;
@@ -195,7 +167,7 @@ static void an_order_placed_on_two_nodes_at_once_is_one(void **state)
 
 static void payments_are_shared_out_without_waiting(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct claim here;
     struct claim there;
     int64_t ids[4];
@@ -224,7 +196,7 @@ static void payments_are_shared_out_without_waiting(void **state)
 /* The payment has begun while its cancellation waited: it may have been charged. */
 static void a_cancellation_that_waits_for_a_claim_comes_too_late(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct claim claim;
     struct order_request request = {.order_id = SLICE("o-1")};
     struct command cancel = {.kind = COMMAND_ORDER_CANCEL, .order = &request};
@@ -243,7 +215,7 @@ static void a_cancellation_that_waits_for_a_claim_comes_too_late(void **state)
 
 static void a_claim_leaves_out_what_is_being_cancelled(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct claim claim;
     struct order_request request = {.order_id = SLICE("o-1")};
     struct command cancel = {.kind = COMMAND_ORDER_CANCEL, .order = &request};
@@ -263,7 +235,7 @@ static void a_claim_leaves_out_what_is_being_cancelled(void **state)
 /* The claim waits behind nothing, the report of the payment behind its row: then it is somebody else's. */
 static void a_report_that_waits_for_another_claim_is_not_theirs(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct claim claim;
     int64_t id = place(&s->a, "o-1");
     claim_init(&claim, 1);
@@ -283,7 +255,7 @@ static void a_report_that_waits_for_another_claim_is_not_theirs(void **state)
 /* Its work was looked for before it was there, and is not held: to cancel it would let it be paid. */
 static void an_order_that_came_in_the_middle_of_a_load_is_not_there_yet(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct claim claim;
     int64_t paid = place(&s->a, "o-1");
     claim_init(&claim, 1);
@@ -309,7 +281,7 @@ static void an_order_that_came_in_the_middle_of_a_load_is_not_there_yet(void **s
 /* The same batch again: now it sees the other's order, and cancels that. */
 static void who_places_and_cancels_what_another_has_placed_sees_it(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct order_request request = order_of("o-1");
     struct command commands[] = {
         {.kind = COMMAND_ORDER_PLACE, .order = &request}, {.kind = COMMAND_ORDER_CANCEL, .order = &request}};
@@ -335,7 +307,7 @@ static struct account_request account_of(const char *name)
 
 static void a_name_taken_on_two_nodes_at_once_is_ones(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct account_request ann = account_of("ann");
     struct account_request other = account_of("ben");
     other.email_key = ann.email_key;
@@ -389,7 +361,7 @@ static void *trade(void *context)
 
 static void trading_orders_of_all_nodes_have_ids_without_gaps(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct trader traders[] = {{.node = &s->a}, {.node = &s->b}};
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) {
@@ -497,7 +469,7 @@ static void *crowd_in(void *context)
 
 static void nodes_in_a_crowd_leave_the_books_in_order(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     static const char *const broken[] = {
         "SELECT count(*) FROM orders LEFT JOIN payments USING (id)"
         " WHERE (status = 'completed') <> coalesce(outcome = 'paid', false)",
@@ -529,7 +501,7 @@ static void nodes_in_a_crowd_leave_the_books_in_order(void **state)
 
 static void all_nodes_have_one_secret(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     struct store *store;
     struct error error = {.message = ""};
     assert_memory_equal(s->a.store->secret, s->b.store->secret, STORE_SECRET_BYTES);
@@ -544,7 +516,7 @@ static void all_nodes_have_one_secret(void **state)
 
 static void the_database_refuses_orders_that_must_never_be(void **state)
 {
-    struct scene *s = *state;
+    struct node_pair *s = *state;
     static const struct {
         const char *sqlstate;
         const char *sql;
@@ -569,7 +541,7 @@ static void the_database_refuses_orders_that_must_never_be(void **state)
 
 /* --- --- */
 
-#define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, node_pair_set_up, node_pair_tear_down)
 
 int main(void)
 {
