@@ -114,7 +114,8 @@ bool face_call_read_key(struct face_call *face_call, struct slice kind, struct s
     if (!http_header(request, SLICE("idempotency-key"), &header))
         return true;
     struct slice key = unquote(header);
-    if (key.len == 0 || key.len > HEADER_TEXT_LEN_MAX || http_header_count(request, SLICE("idempotency-key")) > 1) {
+    if (key.len == 0 || key.len > HEADER_TEXT_LEN_MAX ||
+        http_header_count(request, SLICE("idempotency-key")) > 1) {
         face_call_fini(face_call);
         reply_field_error(request, SLICE("Idempotency-Key must be one value of 1 to 255 characters."),
             SLICE("Idempotency-Key"), SLICE("Must be a non-empty string (max 255 characters)"));

@@ -21,8 +21,8 @@ bool is_sku(struct slice text);
 enum { HEADER_TEXT_LEN_MAX = 255 }; /* bytes on the wire of a user or a key */
 
 /*
- * The text of a header, at most HEADER_TEXT_LEN_MAX long, as UTF-8: bytes that are none are ISO 8859-1, as the
- * original read them. A copy of those is in the arena, which overflows when it is full.
+ * The text of a header, at most HEADER_TEXT_LEN_MAX long, as UTF-8: bytes that are none are ISO 8859-1, as
+ * the original read them. A copy of those is in the arena, which overflows when it is full.
  */
 struct slice header_to_utf8(struct arena *arena, struct slice text);
 

@@ -137,8 +137,8 @@ static void ask(struct order_watches *watches)
         struct list *node = list_first(&watches->orders);
         list_remove(node);
         list_append(&watches->orders, node);
-        watches->states[count++] = (struct order_state){
-            .id = CONTAINER_OF(node, struct watched_order, node)->id};
+        watches->states[count++] =
+            (struct order_state){.id = CONTAINER_OF(node, struct watched_order, node)->id};
     }
     watches->unasked_count = wanted - count;
     if (count == 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who waits for something to become of an order: customers of POST /orders/sync and listeners of
- * GET /orders/{id}/events. One struct order_watches a net thread, told by the engine of every change that this
- * node makes. With a store that others write too, the orders that are watched are looked up again and again
- * as well, as long as there are any, since another node may be the one that pays.
+ * GET /orders/{id}/events. One struct order_watches a net thread, told by the engine of every change that
+ * this node makes. With a store that others write too, the orders that are watched are looked up again and
+ * again as well, as long as there are any, since another node may be the one that pays.
  *
  * Pictures and looks may overtake one another; a change is told only when it is newer than what was told
  * before. Everything here is for the thread that made it.

@@ -40,8 +40,8 @@ void reply_not_looked_up(struct http_request *request, enum err status)
     if (is_passing)
         reply_problem_later(request, SLICE("The store does not answer now. Ask again."), 0);
     else
-        reply_problem(request, 500, SLICE("The store cannot be read; the server's log says why."),
-            slice_make("", 0));
+        reply_problem(
+            request, 500, SLICE("The store cannot be read; the server's log says why."), slice_make("", 0));
 }
 
 /* Of this one question: who listens for on_found keeps it. */
@@ -65,8 +65,8 @@ static void on_order_looked_up(struct engine_lookup *lookup)
     question_fini(&question);
 }
 
-void order_look_up(struct http_request *request, struct orders *orders,
-    void (*on_found)(struct order_lookup *lookup))
+void order_look_up(
+    struct http_request *request, struct orders *orders, void (*on_found)(struct order_lookup *lookup))
 {
     struct slice order_id = request->params[0];
     /* No order has such an id, and a database may not take the text. */
@@ -178,11 +178,11 @@ static void reply_stats(
     strbuf_printf(&body,
         "%lld,\"orders_cancelled\":%lld,\"queue_depth\":%lld,\"oldest_pending_seconds\":%.3f,"
         "\"workers\":%zu,\"payments_in_flight\":%zu,\"payment_seconds\":%.3f,\"breaker\":\"%s\"}",
-        (long long)total, (long long)totals->counts[ORDER_CANCELLED], (long long)totals->counts[ORDER_PENDING],
-        (double)(oldest_ms < 0 ? 0 : oldest_ms) / MS_PER_S, stats.slots, stats.in_flight,
-        (double)stats.expected_ms / MS_PER_S, stats.breaker);
-    http_reply(request, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"),
-        strbuf_slice(&body));
+        (long long)total, (long long)totals->counts[ORDER_CANCELLED],
+        (long long)totals->counts[ORDER_PENDING], (double)(oldest_ms < 0 ? 0 : oldest_ms) / MS_PER_S,
+        stats.slots, stats.in_flight, (double)stats.expected_ms / MS_PER_S, stats.breaker);
+    http_reply(
+        request, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"), strbuf_slice(&body));
 }
 
 static void on_totals(struct engine_lookup *lookup)
@@ -220,8 +220,7 @@ static void ask_for_totals(struct orders *orders, struct http_request *request)
     list_append(&cache->waiting, &wait->node);
     if (cache->is_asking)
         return;
-    cache->lookup =
-        (struct engine_lookup){.question = {.kind = QUESTION_ORDER_TOTALS}, .on_done = on_totals};
+    cache->lookup = (struct engine_lookup){.question = {.kind = QUESTION_ORDER_TOTALS}, .on_done = on_totals};
     cache->asked_ns = clock_mono_ns();
     cache->is_asking = engine_port_look_up(orders->thread->port, &cache->lookup);
     if (cache->is_asking)
@@ -298,9 +297,8 @@ static uint64_t sum_counts(const struct app *app, enum order_count count)
     return sum;
 }
 
-static void put_series(
-    struct strbuf *text, const struct app *app, const char *name, const char *help, const char *label,
-    const char *const *values, const enum order_count *counts, size_t count)
+static void put_series(struct strbuf *text, const struct app *app, const char *name, const char *help,
+    const char *label, const char *const *values, const enum order_count *counts, size_t count)
 {
     strbuf_printf(text, "# HELP %s %s\n# TYPE %s counter\n", name, help, name);
     for (size_t i = 0; i < count; i++)
@@ -326,7 +324,8 @@ static void put_totals(struct strbuf *text, const struct app *app)
     struct order_totals totals;
     if (!engine_order_totals(app->engine, &totals))
         return;
-    strbuf_lit(text, "# HELP doorbuster_orders Orders in the store, by status.\n# TYPE doorbuster_orders gauge\n");
+    strbuf_lit(
+        text, "# HELP doorbuster_orders Orders in the store, by status.\n# TYPE doorbuster_orders gauge\n");
     for (int i = 0; i < ORDER_STATUS_COUNT; i++)
         strbuf_printf(text, "doorbuster_orders{status=\"%.*s\"} %lld\n",
             SLICE_ARGS(order_status_name((enum order_status)i)), (long long)totals.counts[i]);
@@ -345,8 +344,8 @@ void orders_put_metrics(const struct app *app, struct strbuf *text)
         waiting += atomic_load_explicit(&app->net_threads[i]->orders->waiting, memory_order_relaxed);
         listening += atomic_load_explicit(&app->net_threads[i]->orders->listening, memory_order_relaxed);
     }
-    put_series(text, app, "doorbuster_orders_placed_total", "Orders taken by this node.", "mode", modes, placed,
-        sizeof placed / sizeof placed[0]);
+    put_series(text, app, "doorbuster_orders_placed_total", "Orders taken by this node.", "mode", modes,
+        placed, sizeof placed / sizeof placed[0]);
     put_series(text, app, "doorbuster_orders_refused_total", "Orders not taken, and why.", "reason", reasons,
         refused, sizeof refused / sizeof refused[0]);
     put_counter(text, app, "doorbuster_orders_replayed_total", "Orders sent again that were there already.",

@@ -14,8 +14,8 @@ struct orders;
 struct orders *orders_create(struct net_thread *thread);
 
 /*
- * Forgets who waits and stops its timers; the HTTP server is gone, and with it the requests. Run the loop until
- * it has no handles, then destroy.
+ * Forgets who waits and stops its timers; the HTTP server is gone, and with it the requests. Run the loop
+ * until it has no handles, then destroy.
  */
 void orders_close(struct orders *orders);
 void orders_destroy(struct orders *orders);

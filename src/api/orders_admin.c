@@ -33,7 +33,8 @@ static bool read_query(struct http_request *request, struct question *question)
     }
     if (is_malformed || limit < 1 || limit > QUESTION_ROWS_MAX || after < 0) {
         reply_problem(request, 422,
-            SLICE("limit must be a number from 1 to 1000, and after the id of a dead letter."), slice_make("", 0));
+            SLICE("limit must be a number from 1 to 1000, and after the id of a dead letter."),
+            slice_make("", 0));
         return false;
     }
     question->limit = (size_t)limit;

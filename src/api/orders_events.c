@@ -6,8 +6,8 @@
  *     id: <time of the change, ms since 1970>-<status>
  *     data: {"order_id":...,"status":...,"attempts":...,"updated_at":...}
  *
- * A client that comes back with Last-Event-ID is not told again what it knows; when that was final, the answer
- * is 204, which tells an EventSource to come back no more.
+ * A client that comes back with Last-Event-ID is not told again what it knows; when that was final, the
+ * answer is 204, which tells an EventSource to come back no more.
  *
  * No order is paid whose payment has not begun: when a look at the store finds both at once, both are told.
  */
@@ -20,7 +20,8 @@
 
 enum {
     EVENT_ID_MAX = 40,
-    UNTOLD_MAX = 8, /* changes that a slow client may be behind; then the latest takes the place of the last */
+    UNTOLD_MAX =
+        8, /* changes that a slow client may be behind; then the latest takes the place of the last */
     MESSAGE_MAX = 4096,
     HEARTBEAT_TICK_MS = 100,
     NS_PER_MS = 1000000,
@@ -49,7 +50,8 @@ static size_t format_event_id(const struct order_state *state, char text[EVENT_I
     return id.len;
 }
 
-static void put_message(struct strbuf *message, const struct listener *listener, const struct order_state *state)
+static void put_message(
+    struct strbuf *message, const struct listener *listener, const struct order_state *state)
 {
     char id[EVENT_ID_MAX];
     strbuf_lit(message, "id: ");
@@ -174,20 +176,18 @@ void orders_events_close(struct orders *orders)
 
 /* --- coming --- */
 
-static struct listener *create(
-    struct orders *orders, struct slice order_id, const struct order_row *row)
+static struct listener *create(struct orders *orders, struct slice order_id, const struct order_row *row)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
         return NULL;
     listener->orders = orders;
-    listener->watch = (struct order_watch){
-        .known = {.id = row->id,
-            .is_found = true,
-            .status = row->status,
-            .attempts = row->attempts,
-            .updated_ms = row->updated_ms,
-            .paid_ms = row->paid_ms},
+    listener->watch = (struct order_watch){.known = {.id = row->id,
+                                               .is_found = true,
+                                               .status = row->status,
+                                               .attempts = row->attempts,
+                                               .updated_ms = row->updated_ms,
+                                               .paid_ms = row->paid_ms},
         .on_change = on_change};
     listener->seen = row->status;
     listener->order_id_len = order_id.len;

@@ -17,12 +17,12 @@ enum order_count {
     COUNT_PLACED_SYNC,
     COUNT_PLACED_ASYNC,
     COUNT_REPLAYED,
-    COUNT_INVALID,         /* the body was refused */
-    COUNT_REFUSED_FULL,    /* at the door */
+    COUNT_INVALID,      /* the body was refused */
+    COUNT_REFUSED_FULL, /* at the door */
     COUNT_REFUSED_LATE,
     COUNT_REFUSED_BREAKER,
-    COUNT_GONE,            /* the customer did not wait */
-    COUNT_TIMED_OUT,       /* the payment was under way when the customer's patience ended */
+    COUNT_GONE,      /* the customer did not wait */
+    COUNT_TIMED_OUT, /* the payment was under way when the customer's patience ended */
     ORDER_COUNT_COUNT
 };
 
@@ -138,10 +138,11 @@ struct order_lookup {
 
 /*
  * Asks for the order that the path names. When it is found, on_found is called, perhaps before this returns;
- * it answers the request and ends the question with question_fini. In all other cases the request is answered.
+ * it answers the request and ends the question with question_fini. In all other cases the request is
+ * answered.
  */
-void order_look_up(struct http_request *request, struct orders *orders,
-    void (*on_found)(struct order_lookup *lookup));
+void order_look_up(
+    struct http_request *request, struct orders *orders, void (*on_found)(struct order_lookup *lookup));
 
 /* Answers for a question that failed. */
 void reply_not_looked_up(struct http_request *request, enum err status);

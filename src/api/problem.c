@@ -10,8 +10,9 @@ void reply_problem(struct http_request *request, int status, struct slice detail
     char memory[BODY_MAX];
     struct strbuf body;
     strbuf_init(&body, memory, sizeof memory);
-    strbuf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":",
-        http_status_text(status), status);
+    strbuf_printf(&body,
+        "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status),
+        status);
     strbuf_put_json(&body, detail);
     strbuf_put_char(&body, '}');
     if (body.has_overflowed)

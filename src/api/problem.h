@@ -8,8 +8,8 @@
 
 #include "net/http_server.h"
 
-/* `detail` is a sentence for people: what is wrong, what was expected, what to do. `extra` are header lines as
- * in http_reply. */
+/* `detail` is a sentence for people: what is wrong, what was expected, what to do. `extra` are header lines
+ * as in http_reply. */
 void reply_problem(struct http_request *request, int status, struct slice detail, struct slice extra);
 
 /* 503 with Retry-After: whole seconds, at least one. */

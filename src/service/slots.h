@@ -89,7 +89,8 @@ void slots_note_end(struct slots *slots, int64_t now_ns, int64_t duration_ns, bo
 /* Every 20 to 100 ms while anything waits or is in flight, and now and then otherwise. */
 void slots_tick(struct slots *slots, int64_t now_ns, size_t in_flight, size_t waiting);
 
-/* By how many slots a second it grows from now on, up to `max`, while orders wait for them; 0: it does not. */
+/* By how many slots a second it grows from now on, up to `max`, while orders wait for them; 0: it does not.
+ */
 double slots_pace(const struct slots *slots, int64_t now_ns);
 
 /* How long a payment will hold its slot. */

@@ -277,8 +277,7 @@ static enum err fault_reader_sale_totals(
     return fail_after(fault, store_read_sale_totals(reader->inner, totals, error), error);
 }
 
-static enum err fault_reader_ask(
-    struct store_reader *base, struct question *question, struct error *error)
+static enum err fault_reader_ask(struct store_reader *base, struct question *question, struct error *error)
 {
     struct fault_reader *reader = (struct fault_reader *)base;
     enum fault fault = next_fault((struct fault_store *)base->store, OPERATION_READ);

@@ -164,7 +164,8 @@ static void rollback(struct sqlite_store *store)
 /* --- the kinds of change --- */
 
 /* Before ids up to `id_last` are deleted; see the head of this file. */
-static enum err guard_sequence(struct sqlite_batch *batch, enum sequence sequence, int64_t id_last, int64_t next_id)
+static enum err guard_sequence(
+    struct sqlite_batch *batch, enum sequence sequence, int64_t id_last, int64_t next_id)
 {
     if (id_last < batch->next_stored[sequence])
         return ERR_NONE;

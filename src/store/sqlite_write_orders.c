@@ -32,7 +32,8 @@ static void bind_values(sqlite3_stmt *statement, const struct order *order)
     bind_time(statement, 5, order->values.paid_ms);
 }
 
-static enum err add_order(struct sqlite_batch *batch, const struct order *order, const struct order_request *request)
+static enum err add_order(
+    struct sqlite_batch *batch, const struct order *order, const struct order_request *request)
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_ORDER_ADD];
     bind_values(statement, order);

@@ -84,8 +84,8 @@ struct store {
     int64_t confirmed_ns;
     /* Shared: how far the database's clock is ahead of ours; all nodes go by it. Any thread. */
     atomic_int_fast64_t clock_ahead_ms;
-    /* The store's own secret, the same for all servers of it: signs what they hand out. Constant once the world
-     * has been loaded for the first time. */
+    /* The store's own secret, the same for all servers of it: signs what they hand out. Constant once the
+     * world has been loaded for the first time. */
     unsigned char secret[STORE_SECRET_BYTES];
 };
 

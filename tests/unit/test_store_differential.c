@@ -506,78 +506,73 @@ struct table {
 #define MS(column) "(extract(epoch FROM " column ") * 1000)::bigint"
 
 /* The last column is the number of a purchase, or empty. */
-static const struct table
-    tables[] =
-        {
-            {"SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
-             " coalesce(end_reason, ''), start_time, end_time, created_at, updated_at, '' FROM products "
-             "ORDER BY sku",
-                "SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
-                " coalesce(end_reason, ''), " MS("start_time") ", " MS("end_time") ", " MS(
-                    "created_at") ", " MS("updated_at") ", '' FROM products ORDER BY sku COLLATE \"C\""},
-            {"SELECT sku, user_id, nth, purchased_at, purchases.id FROM purchases"
-             " JOIN products ON products.id = product_id ORDER BY sku, user_id, nth",
-                "SELECT sku, user_id, nth, " MS(
-                    "purchased_at") ", purchases.id FROM purchases"
-                                    " JOIN products ON products.id = product_id ORDER BY "
-                                    "sku COLLATE \"C\", user_id COLLATE \"C\", nth"},
-            {"SELECT scope, key, lower(hex(fingerprint)), result, time, created_at, number FROM "
-             "idempotency_keys"
-             " ORDER BY scope, key",
-                "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
-                    "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE "
-                                  "\"C\""},
-            {"SELECT kind, subject, due_at, token, created_at, '' FROM work ORDER BY kind, subject, "
-             "created_at, "
-             "due_at, token",
-                "SELECT kind, subject, " MS("due_at") ", token, " MS(
-                    "created_at") ", '' FROM work"
-                                  " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at, "
-                                  "token"},
-            {"SELECT order_id, customer_id, customer_email, items, amount_minor, priority, is_sync, "
-             "coalesce(deadline, ''),"
-             " lower(hex(fingerprint)), status, attempts, created_at, updated_at, coalesce(paid_at, ''), '' "
-             "FROM orders"
-             " ORDER BY order_id",
-                "SELECT order_id, customer_id, customer_email, items, amount_minor, priority, "
-                "is_sync::int, " MS("deadline") ", encode(fingerprint, 'hex'), status, attempts, " MS(
-                    "created_at") ", " MS("updated_at") ", " MS("paid_at") ", '' FROM orders ORDER BY "
-                                                                           "order_id COLLATE \"C\""},
-            {"SELECT order_id, payments.amount_minor, outcome, payments.attempts, payments.created_at, '' "
-             "FROM payments"
-             " JOIN orders ON orders.id = payments.id ORDER BY order_id",
-                "SELECT order_id, payments.amount_minor, outcome, payments.attempts, " MS(
-                    "payments.created_at") ", ''"
-                                           " FROM payments JOIN orders ON orders.id = payments.id ORDER BY "
-                                           "order_id COLLATE \"C\""},
-            {"SELECT orders.order_id, channel, event, notifications.created_at, coalesce(delivered_at, ''), "
-             "''"
-             " FROM notifications JOIN orders ON orders.id = notifications.order_id ORDER BY "
-             "orders.order_id, channel",
-                "SELECT orders.order_id, channel, event, " MS("notifications.created_at") ", " MS(
-                    "delivered_at") ", ''"
-                                    " FROM notifications JOIN orders ON orders.id = notifications.order_id"
-                                    " ORDER BY orders.order_id COLLATE \"C\", channel COLLATE \"C\""},
-            {"SELECT username, username_key, email, email_key, full_name, password_hash, created_at, '' FROM "
-             "accounts"
-             " ORDER BY username_key",
-                "SELECT username, username_key, email, email_key, full_name, password_hash, " MS(
-                    "created_at") ", ''"
-                                  " FROM accounts ORDER BY username_key COLLATE \"C\""},
-            {"SELECT id, account_id, symbol, side, order_type, quantity, coalesce(price, ''), "
-             "coalesce(stop_price, ''),"
-             " coalesce(trailing_stop_pct, ''), coalesce(iceberg_qty, ''), time_in_force, created_at,"
-             " coalesce(cancelled_at, ''), '' FROM intake_orders ORDER BY id",
-                "SELECT id, account_id, symbol, side, order_type, quantity, price, stop_price, "
-                "trailing_stop_pct,"
-                " iceberg_qty, time_in_force, " MS("created_at") ", " MS(
-                    "cancelled_at") ", '' FROM intake_orders"
-                                    " ORDER BY id"},
-            {"SELECT first_id, last_id, executed_at, '' FROM intake_deliveries ORDER BY last_id",
-                "SELECT first_id, last_id, " MS(
-                    "executed_at") ", '' FROM intake_deliveries ORDER BY last_id"},
-            {"SELECT sent_id, executed_id, '' FROM intake_state",
-                "SELECT sent_id, executed_id, '' FROM intake_state"},
+static const struct table tables[] = {
+    {"SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+     " coalesce(end_reason, ''), start_time, end_time, created_at, updated_at, '' FROM products "
+     "ORDER BY sku",
+        "SELECT sku, product_name, initial_stock, stock, price_minor, per_user_limit, state,"
+        " coalesce(end_reason, ''), " MS("start_time") ", " MS("end_time") ", " MS("created_at") ", " MS(
+            "updated_at") ", '' FROM products ORDER BY sku COLLATE \"C\""},
+    {"SELECT sku, user_id, nth, purchased_at, purchases.id FROM purchases"
+     " JOIN products ON products.id = product_id ORDER BY sku, user_id, nth",
+        "SELECT sku, user_id, nth, " MS("purchased_at") ", purchases.id FROM purchases"
+                                                        " JOIN products ON products.id = product_id ORDER BY "
+                                                        "sku COLLATE \"C\", user_id COLLATE \"C\", nth"},
+    {"SELECT scope, key, lower(hex(fingerprint)), result, time, created_at, number FROM "
+     "idempotency_keys"
+     " ORDER BY scope, key",
+        "SELECT scope, key, encode(fingerprint, 'hex'), result, time, " MS(
+            "created_at") ", number FROM idempotency_keys ORDER BY scope COLLATE \"C\", key COLLATE "
+                          "\"C\""},
+    {"SELECT kind, subject, due_at, token, created_at, '' FROM work ORDER BY kind, subject, "
+     "created_at, "
+     "due_at, token",
+        "SELECT kind, subject, " MS("due_at") ", token, " MS(
+            "created_at") ", '' FROM work"
+                          " ORDER BY kind COLLATE \"C\", subject COLLATE \"C\", created_at, due_at, "
+                          "token"},
+    {"SELECT order_id, customer_id, customer_email, items, amount_minor, priority, is_sync, "
+     "coalesce(deadline, ''),"
+     " lower(hex(fingerprint)), status, attempts, created_at, updated_at, coalesce(paid_at, ''), '' "
+     "FROM orders"
+     " ORDER BY order_id",
+        "SELECT order_id, customer_id, customer_email, items, amount_minor, priority, "
+        "is_sync::int, " MS("deadline") ", encode(fingerprint, 'hex'), status, attempts, " MS(
+            "created_at") ", " MS("updated_at") ", " MS("paid_at") ", '' FROM orders ORDER BY "
+                                                                   "order_id COLLATE \"C\""},
+    {"SELECT order_id, payments.amount_minor, outcome, payments.attempts, payments.created_at, '' "
+     "FROM payments"
+     " JOIN orders ON orders.id = payments.id ORDER BY order_id",
+        "SELECT order_id, payments.amount_minor, outcome, payments.attempts, " MS(
+            "payments.created_at") ", ''"
+                                   " FROM payments JOIN orders ON orders.id = payments.id ORDER BY "
+                                   "order_id COLLATE \"C\""},
+    {"SELECT orders.order_id, channel, event, notifications.created_at, coalesce(delivered_at, ''), "
+     "''"
+     " FROM notifications JOIN orders ON orders.id = notifications.order_id ORDER BY "
+     "orders.order_id, channel",
+        "SELECT orders.order_id, channel, event, " MS("notifications.created_at") ", " MS(
+            "delivered_at") ", ''"
+                            " FROM notifications JOIN orders ON orders.id = notifications.order_id"
+                            " ORDER BY orders.order_id COLLATE \"C\", channel COLLATE \"C\""},
+    {"SELECT username, username_key, email, email_key, full_name, password_hash, created_at, '' FROM "
+     "accounts"
+     " ORDER BY username_key",
+        "SELECT username, username_key, email, email_key, full_name, password_hash, " MS(
+            "created_at") ", ''"
+                          " FROM accounts ORDER BY username_key COLLATE \"C\""},
+    {"SELECT id, account_id, symbol, side, order_type, quantity, coalesce(price, ''), "
+     "coalesce(stop_price, ''),"
+     " coalesce(trailing_stop_pct, ''), coalesce(iceberg_qty, ''), time_in_force, created_at,"
+     " coalesce(cancelled_at, ''), '' FROM intake_orders ORDER BY id",
+        "SELECT id, account_id, symbol, side, order_type, quantity, price, stop_price, "
+        "trailing_stop_pct,"
+        " iceberg_qty, time_in_force, " MS("created_at") ", " MS("cancelled_at") ", '' FROM intake_orders"
+                                                                                 " ORDER BY id"},
+    {"SELECT first_id, last_id, executed_at, '' FROM intake_deliveries ORDER BY last_id",
+        "SELECT first_id, last_id, " MS("executed_at") ", '' FROM intake_deliveries ORDER BY last_id"},
+    {"SELECT sent_id, executed_id, '' FROM intake_state",
+        "SELECT sent_id, executed_id, '' FROM intake_state"},
 };
 
 /* The rows of the embedded store, with the numbers that PostgreSQL gave the same purchases. */
