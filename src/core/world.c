@@ -544,7 +544,7 @@ void world_init(struct world *world, const struct map_key *hash_key)
     };
     map_init(&world->products_by_sku);
     map_init(&world->keys_by_name);
-    map_init(&world->work_by_id);
+    world_init_work(world);
     map_init(&world->orders_by_name);
     map_init(&world->orders_by_id);
     map_init(&world->accounts_by_username);
@@ -573,7 +573,7 @@ void world_fini(struct world *world)
     world_drop_orders(world);
     world_drop_accounts(world);
     for (int i = 0; i < WORK_KIND_COUNT; i++)
-        work_queue_fini(&world->work_queues[i]);
+        heap_fini(&world->work_queues[i]);
     free(world->changes);
 }
 

@@ -16,12 +16,12 @@
 #ifndef DOORBUSTER_CORE_WORLD_H
 #define DOORBUSTER_CORE_WORLD_H
 
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slice.h"
 #include "core/command.h"
 #include "core/work.h"
-#include "core/work_queue.h"
 
 enum sale_state { SALE_UPCOMING, SALE_ACTIVE, SALE_ENDED };
 enum end_reason { END_NONE, END_SOLD_OUT, END_TIME_EXPIRED };
@@ -201,7 +201,7 @@ struct world {
     struct map keys_by_name;
     struct list keys;                               /* struct key_record, oldest first */
     struct map work_by_id;                          /* struct work */
-    struct work_queue work_queues[WORK_KIND_COUNT]; /* the same, by when it is due */
+    struct heap work_queues[WORK_KIND_COUNT];       /* the same, by when it is due */
     struct map orders_by_name;                      /* struct order */
     struct map orders_by_id;                        /* the same */
     struct list pending_orders; /* those that are pending, oldest first; not in a shared world */

@@ -24,6 +24,9 @@ void world_undo_order(struct world *world, const struct change *change);
 void world_undo_account(struct world *world, const struct change *change);
 void world_undo_intake(struct world *world, const struct change *change);
 
+/* Parts of world_init. */
+void world_init_work(struct world *world);
+
 /* Free all work, all orders, all accounts. */
 void world_drop_work(struct world *world);
 void world_drop_orders(struct world *world);

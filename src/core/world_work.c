@@ -7,7 +7,23 @@
 #include "base/ensure.h"
 #include "core/world_priv.h"
 
-static struct work_queue *queue_of(struct world *world, const struct work *work)
+static bool is_due_before(const void *left, const void *right)
+{
+    const struct work *a = left;
+    const struct work *b = right;
+    return a->values.due_ms < b->values.due_ms || (a->values.due_ms == b->values.due_ms && a->id < b->id);
+}
+
+static const struct heap_kind queue_kind = {is_due_before, offsetof(struct work, queue_place)};
+
+void world_init_work(struct world *world)
+{
+    map_init(&world->work_by_id);
+    for (int i = 0; i < WORK_KIND_COUNT; i++)
+        heap_init(&world->work_queues[i], &queue_kind);
+}
+
+static struct heap *queue_of(struct world *world, const struct work *work)
 {
     return &world->work_queues[work->kind];
 }
@@ -24,7 +40,7 @@ struct work *world_work(const struct world *world, int64_t id)
 
 struct work *world_next_work(const struct world *world, enum work_kind kind)
 {
-    return work_queue_first(&world->work_queues[kind]);
+    return heap_first(&world->work_queues[kind]);
 }
 
 bool world_has_work_ids(const struct world *world)
@@ -56,7 +72,8 @@ static struct work *work_new(const struct work *record)
 /* A copy of the record in the map and in its queue, or NULL. */
 static struct work *work_put(struct world *world, const struct work *record)
 {
-    if (!work_queue_make_room(&world->work_queues[record->kind]))
+    struct heap *queue = &world->work_queues[record->kind];
+    if (!heap_reserve(queue, queue->count + 1))
         return NULL;
     struct work *work = work_new(record);
     if (work == NULL)
@@ -65,7 +82,7 @@ static struct work *work_put(struct world *world, const struct work *record)
         free(work);
         return NULL;
     }
-    work_queue_put(queue_of(world, work), work);
+    heap_put(queue, work);
     return work;
 }
 
@@ -73,7 +90,7 @@ static void work_take_out(struct world *world, struct work *work)
 {
     bool was_in = map_remove(&world->work_by_id, world_hash_id(work->id), work);
     ENSURE(was_in);
-    work_queue_take_out(queue_of(world, work), work);
+    heap_take_out(queue_of(world, work), work);
 }
 
 /* --- changes --- */
@@ -125,7 +142,7 @@ bool world_set_work(struct world *world, struct work *work, const struct work_va
         work->touched_batch = world->batch;
     }
     work->values = *values;
-    work_queue_move(queue_of(world, work), work);
+    heap_move(queue_of(world, work), work);
     return true;
 }
 
@@ -156,12 +173,12 @@ void world_undo_work(struct world *world, const struct change *change)
     } else if (change->kind == CHANGE_WORK_UPDATED) {
         work->values = change->work.before;
         work->touched_batch = 0;
-        work_queue_move(queue_of(world, work), work);
+        heap_move(queue_of(world, work), work);
     } else {
         /* Map and queue had it before and have not shrunk, so there is room. */
         bool is_put = map_put(&world->work_by_id, world_hash_id(work->id), work);
         ENSURE(is_put);
-        work_queue_put(queue_of(world, work), work);
+        heap_put(queue_of(world, work), work);
         work->is_removed = false;
     }
 }
@@ -190,5 +207,5 @@ void world_drop_work(struct world *world)
     map_fini(&world->work_by_id);
     map_init(&world->work_by_id);
     for (int i = 0; i < WORK_KIND_COUNT; i++)
-        world->work_queues[i].count = 0;
+        heap_clear(&world->work_queues[i]);
 }

@@ -16,7 +16,7 @@ struct work {
     struct slice subject; /* owned by the world */
     struct slice body;
     struct work_values values;
-    size_t queue_index;     /* its place in world.work_queues[kind] */
+    size_t queue_place;     /* in world.work_queues[kind] */
     uint64_t touched_batch; /* world.batch in which a pre-image was last kept */
     uint64_t added_batch;   /* world.batch in which it was added, 0 when it was loaded */
     bool is_removed;        /* waits for the end of the batch */

@@ -153,10 +153,11 @@ static int compare_work(const void *a, const void *b)
 
 static void dump_work(const struct world *world, const struct work *work, struct strbuf *text)
 {
-    const struct work_queue *queue = &world->work_queues[work->kind];
+    const struct heap *queue = &world->work_queues[work->kind];
+    size_t place = work->queue_place;
     ENSURE(world_work(world, work->id) == work && !work->is_removed);
-    ENSURE(work->queue_index < queue->count && queue->entries[work->queue_index] == work);
-    const struct work *above = queue->entries[work->queue_index == 0 ? 0 : (work->queue_index - 1) / 2];
+    ENSURE(heap_has(queue, work));
+    const struct work *above = queue->entries[place == 0 ? 0 : (place - 1) / 2];
     ENSURE(above->values.due_ms < work->values.due_ms ||
            (above->values.due_ms == work->values.due_ms && above->id <= work->id));
     strbuf_printf(text, "work %lld %.*s '%.*s' '%.*s' due %lld token %lld made %lld\n", (long long)work->id,
