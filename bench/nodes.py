@@ -57,11 +57,11 @@ def fetch(port, path):
 class Node:
     """`doorbuster serve` on a database."""
 
-    def __init__(self, build, url, key, directory):
+    def __init__(self, build, url, key, directory, *flags):
         self.log = directory / f"node-{secrets.token_hex(4)}.log"
         self.port = machine.free_port()
         self.process = subprocess.Popen([build / "doorbuster", "serve", "--store", url, "--listen",
-            f"127.0.0.1:{self.port}", "--admin-key", key, "--drain-delay", "0"], stdin=subprocess.DEVNULL,
+            f"127.0.0.1:{self.port}", "--admin-key", key, "--drain-delay", "0", *flags], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=open(self.log, "wb"), start_new_session=True)
 
     def figures(self):

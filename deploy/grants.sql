@@ -25,6 +25,11 @@ GRANT SELECT, INSERT ON intake_orders TO doorbuster;
 GRANT UPDATE (cancelled_at) ON intake_orders TO doorbuster;
 GRANT SELECT, INSERT ON intake_deliveries TO doorbuster;
 GRANT SELECT, UPDATE ON intake_state TO doorbuster;
+GRANT SELECT, INSERT, UPDATE, DELETE ON machines TO doorbuster;
+GRANT SELECT, INSERT ON leases TO doorbuster;                 -- what was assigned to whom stays
+GRANT SELECT, INSERT ON tickets TO doorbuster;
+GRANT UPDATE (state, expires_at, end_lease_id, machine_id, ended_at, version) ON tickets TO doorbuster;
+GRANT SELECT, UPDATE ON pool TO doorbuster;
 GRANT SELECT ON secrets TO doorbuster;                        -- the key that signs tokens
 
 -- Answers are deleted a day after they were stored, old ones and new ones at about the same rate: clear away dead rows
@@ -34,4 +39,6 @@ ALTER TABLE idempotency_keys SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE purchase_log SET (autovacuum_vacuum_insert_scale_factor = 0.05);
 -- The queue: its rows are rewritten with every claim and deleted when they are done.
 ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+-- The line: its rows are rewritten while they wait, and stay when they are done.
+ALTER TABLE tickets SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 COMMIT;

@@ -11,18 +11,22 @@ All tests, or the parts that are named, and one line at the end: `N passed, N fa
     fuzz   every fuzz target for ten seconds (build-fuzz/)
     demo   the release build sells out and audits (build/)
 
-Two lanes run at once, one that tests the sanitized build and one that mostly compiles, which gives way. Both use one
-PostgreSQL server, started for the run (tests/services). A failure is printed with the command that repeats it. With
-CI=true nothing may be skipped.
+Two lanes run at once: one has the tests of the running program, which mostly wait, the other what keeps processors
+busy; what is only compiled gives way. Both use one PostgreSQL server, started for the run (tests/services). A failure
+is printed with the command that repeats it. With CI=true nothing may be skipped. build-test/times.txt tells when each
+command began, how long it took and what it cost the processors.
 """
 import concurrent.futures
 import contextlib
+import json
 import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import xml.etree.ElementTree as xml
@@ -34,8 +38,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build-test"
 IS_CI = os.environ.get("CI") == "true"
 FUZZ_SECONDS = 10
+FUZZ_RUNS = 2
 TAIL_LINES = 60
-API_SHARES = ["1/2", "2/2"]
+# So many runs of pytest share the tests out that mostly wait.
+API_RUNS = 5
+TSAN_RUNS = 2
 # What a demo says on a machine that stood still, which the other lane may make it do: then another one is taken.
 TOO_SLOW = ("INVALID: the generator was late", "FAIL  http_req_duration")
 SALES_MAX = 5
@@ -47,16 +54,24 @@ SANITIZER_ENV = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
+# Debug information that is enough for a sanitizer's stacks, and compiled sooner than all of it.
+LINES_ONLY = "-Dc_args=-g1"
 # What each build directory is; also printed, so that a failure can be repeated by hand.
 BUILDS = {
-    "asan": ["-Dwerror=true", "-Dtests=enabled", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
-    "clang": ["-Dwerror=true", "-Dtests=enabled"],
-    "tsan": ["-Dwerror=true", "-Dtests=enabled", "-Db_sanitize=thread", "-Db_lundef=false"],
+    "asan": ["-Dwerror=true", "-Dtests=enabled", "-Db_sanitize=address,undefined", "-Db_lundef=false", LINES_ONLY],
+    # Clang's warnings are the same without optimization, and come in half the time.
+    "clang": ["-Dwerror=true", "-Dtests=enabled", "-Doptimization=0", "-Ddebug=false"],
+    "tsan": ["-Dwerror=true", "-Dtests=enabled", "-Db_sanitize=thread", "-Db_lundef=false", LINES_ONLY],
     "fuzz": ["-Dfuzz=true", "-Dtests=disabled", "-Db_lundef=false"],
 }
 WITH_CLANG = {"clang", "fuzz"}
+# Two parts may need the same build: one of them builds.
+BUILDING = {kind: threading.Lock() for kind in [*BUILDS, "release"]}
 # Where the servers are that were started for this run.
 SERVICES = {}
+# (begin and length in seconds, seconds of processors, log) of each command.
+TIMES = []
+BEGAN = time.monotonic()
 
 
 class Failed(Exception):
@@ -93,33 +108,68 @@ def without_aslr():
 def run(log, command, env=None, timeout=1200):
     """Runs a command with its output in the file LOGS/log; returns (exit status, that file)."""
     path = LOGS / log
+    begin = time.monotonic()
     with open(path, "w") as out:
-        try:
-            status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out,
-                                    stderr=subprocess.STDOUT, env={**os.environ, **SERVICES, **(env or {})},
-                                    timeout=timeout).returncode
-        except subprocess.TimeoutExpired:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   env={**os.environ, **SERVICES, **(env or {})})
+        limit = threading.Timer(timeout, os.kill, (process.pid, signal.SIGKILL))
+        limit.daemon = True
+        limit.start()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        limit.cancel()
+        limit.join()  # so that it never kills who gets this number next
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if time.monotonic() - begin >= timeout:
             out.write(f"\nnot finished after {timeout} s\n")
-            status = -1
-    return status, path
+    TIMES.append((begin - BEGAN, time.monotonic() - begin, usage.ru_utime + usage.ru_stime, log))
+    return process.returncode, path
 
 
-def build(kind, targets=()):
-    """Brings build-KIND up to date."""
-    directory = f"build-{kind}"
-    compiler = {"CC": "clang"} if kind in WITH_CLANG else {}
-    setup = ["meson", "setup", directory, *BUILDS[kind]]
-    reproduce = " ".join([*(f"{k}={v}" for k, v in compiler.items()), *setup, "&&", "ninja -C", directory, *targets])
-    if not (ROOT / directory / "build.ninja").exists():
-        status, log = run(f"{kind}-setup.log", setup, compiler)
+def reproduce_build(kind, *more):
+    compiler = ["CC=clang"] if kind in WITH_CLANG else []
+    return " ".join([*compiler, "meson", "setup", f"build-{kind}", *BUILDS[kind], *more])
+
+
+def configure(kind):
+    """Makes the build directory build-KIND; returns it."""
+    directory = ROOT / f"build-{kind}"
+    if not (directory / "build.ninja").exists():
+        command = ["meson", "setup", directory.name, *BUILDS[kind]]
+        status, log = run(f"{kind}-setup.log", command, {"CC": "clang"} if kind in WITH_CLANG else {})
         if status != 0:
-            raise Failed(f"{kind}: configure", tail(log), reproduce)
-    # What is only compiled gives way to what is being tested meanwhile.
-    yielding = [] if kind == "asan" else ["nice"]
-    status, log = run(f"{kind}-build.log", [*yielding, "ninja", "-k", "0", "-C", directory, *targets], compiler)
-    if status != 0:
-        raise Failed(f"{kind}: build", tail(log), reproduce)
-    return ROOT / directory
+            raise Failed(f"{kind}: configure", tail(log), reproduce_build(kind))
+    return directory
+
+
+def build(kind, targets=None):
+    """Brings build-KIND up to date: everything in it, or what targets(directory) names, for which nothing else is
+    waited for."""
+    with BUILDING[kind]:
+        directory = configure(kind)
+        command = ["ninja", "-k", "0", "-C", directory.name, *(targets(directory) if targets else [])]
+        # What is only compiled gives way to what is being tested meanwhile; the program under test is waited for.
+        is_urgent = kind == "asan" and targets
+        status, log = run(f"{kind}-build.log", command if is_urgent else ["nice", *command])
+        if status != 0:
+            raise Failed(f"{kind}: build", tail(log), reproduce_build(kind, "&&", *command))
+    return directory
+
+
+def introspect(directory, what):
+    return json.loads(subprocess.run(["meson", "introspect", what, str(directory)], check=True, capture_output=True,
+                                     stdin=subprocess.DEVNULL).stdout)
+
+
+def programs_of_tests(directory, suites, without):
+    """The targets that the tests in one of the suites, and in none of the suites `without`, need."""
+    def is_wanted(test):
+        names = {name.split(":")[-1] for name in test["suite"]}
+        return names & set(suites) and not names & set(without)
+
+    files = {target["id"]: target["filename"][0] for target in introspect(directory, "--targets")}
+    needed = {files[name] for test in introspect(directory, "--tests") if is_wanted(test) for name in test["depends"]}
+    return sorted(os.path.relpath(file, directory) for file in needed)
 
 
 def read_junit(path, prefix, reproduce):
@@ -167,17 +217,17 @@ def part_unit():
     return meson_tests("asan", build("asan"), ["unit"])
 
 
-def pytest(directory, binary, prefix="", select=None, part=None, share=None):
-    """Runs the tests of a directory against a binary and counts each. part and share: what --on and --share of
-    tests/api take."""
-    name = "-".join(filter(None, [prefix + directory, part, share])).replace("/", "-").replace(": ", "-")
+def pytest(directory, binary, prefix="", select=None, among=None):
+    """Runs the tests of a directory against a binary and counts each. among: (number of this run, the directory that
+    --among of tests/api takes)."""
+    name = (prefix + directory + (f"-{among[0]}" if among else "")).replace("/", "-").replace(": ", "-")
     junit = LOGS / (name + ".xml")
     junit.unlink(missing_ok=True)
     binary = binary.relative_to(ROOT)
     repeat = f"DOORBUSTER_BIN={binary} {sys.executable} -m pytest"
     command = [*NO_ASLR, sys.executable, "-m", "pytest", directory, "-q", "-o", "junit_family=xunit1",
-               f"--junitxml={junit}", *(["-k", select] if select else []), *(["--on", part] if part else []),
-               *(["--share", share] if share else [])]
+               f"--junitxml={junit}", *(["-k", select] if select else []),
+               *([f"--among={among[1]}"] if among else [])]
     status, log = run(name + ".log", command, {**SANITIZER_ENV, "DOORBUSTER_BIN": str(binary)})
 
     def reproduce(suite, case):
@@ -190,17 +240,22 @@ def pytest(directory, binary, prefix="", select=None, part=None, share=None):
     return results
 
 
+def pytest_api(count, binary, prefix="", select=None, before=()):
+    """Runs tests/api in so many runs at once, which share its files out; the last ones join them when the functions in
+    `before`, whose results are returned as well, are done."""
+    with tempfile.TemporaryDirectory(prefix="doorbuster-among-") as notes, \
+            concurrent.futures.ThreadPoolExecutor(count) as pool:
+        works = [*before, *(lambda number=number: pytest("tests/api", binary, prefix, select, (number, notes))
+            for number in range(1, count + 1))]
+        return [result for results in pool.map(lambda work: work(), works) for result in results]
+
+
 def part_api():
-    binary = build("asan", ["doorbuster"]) / "doorbuster"
+    binary = build("asan", lambda directory: ["doorbuster"]) / "doorbuster"
     build_release()  # what is said about memory is measured on the release build
     others = sorted({str(f.parent.relative_to(ROOT)) for f in (ROOT / "tests").rglob("test_*.py")} - {"tests/api"})
-    # These mostly wait, so that the shares together take as long as the longest one.
-    works = [lambda: [result for directory in others for result in pytest(directory, binary)]]
-    for part in ["others"] + ["postgres"] * services.can_have("postgres"):
-        works += [lambda part=part, share=share: pytest("tests/api", binary, part=part, share=share)
-            for share in API_SHARES]
-    with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
-        return [result for results in pool.map(lambda work: work(), works) for result in results]
+    return pytest_api(API_RUNS, binary,
+        before=[lambda: [result for directory in others for result in pytest(directory, binary)]])
 
 
 def part_lint():
@@ -228,15 +283,16 @@ def part_clang():
 
 
 def part_tsan():
-    directory = build("tsan")
-    return [*meson_tests("tsan", directory, ["unit"], without=["one-thread"]),
+    suites, without = ["unit"], ["one-thread"]
+    directory = build("tsan", lambda directory: ["doorbuster", *programs_of_tests(directory, suites, without)])
+    return [*meson_tests("tsan", directory, suites, without),
             sale("tsan: a sale without a data race", directory, 200),
-            *pytest("tests/api", directory / "doorbuster", "tsan: ", TSAN_SELECT)]
+            *pytest_api(TSAN_RUNS, directory / "doorbuster", "tsan: ", TSAN_SELECT)]
 
 
 def build_release():
-    """Brings build/doorbuster up to date; two parts need it, one of them builds."""
-    with building_release:
+    """Brings build/doorbuster up to date."""
+    with BUILDING["release"]:
         status, log = run("release-build.log", ["script/build"])
     if status != 0:
         raise Failed("release: build", tail(log), "script/build")
@@ -258,8 +314,9 @@ def sale(name, directory, users):
 
 def part_fuzz():
     names = sorted(source.stem for source in (ROOT / "tests" / "fuzz").glob("fuzz_*.c"))
-    directory = build("fuzz", [f"tests/fuzz/{name}" for name in names])
-    return [fuzz(directory / "tests" / "fuzz" / name) for name in names]
+    directory = build("fuzz", lambda directory: [f"tests/fuzz/{name}" for name in names])
+    with concurrent.futures.ThreadPoolExecutor(FUZZ_RUNS) as pool:
+        return list(pool.map(lambda name: fuzz(directory / "tests" / "fuzz" / name), names))
 
 
 def fuzz(target):
@@ -283,16 +340,15 @@ def fuzz(target):
 WITH_SERVICES = {"unit", "api", "tsan"}
 PARTS = {
     "lint": (part_lint, ["git"], 1),
-    "unit": (part_unit, ["gcc", "meson", "ninja"], 0),
-    "api": (part_api, ["gcc", "meson", "ninja"], 0),
     "clang": (part_clang, ["clang", "meson", "ninja"], 1),
+    "unit": (part_unit, ["gcc", "meson", "ninja"], 1),
+    "api": (part_api, ["gcc", "meson", "ninja"], 0),
     "tsan": (part_tsan, ["gcc", "meson", "ninja"], 1),
     "fuzz": (part_fuzz, ["clang", "meson", "ninja"], 1),
     "demo": (part_demo, ["meson", "ninja"], 1),
 }
 
 printing = threading.Lock()
-building_release = threading.Lock()
 
 
 def report(part, results, seconds):
@@ -339,6 +395,14 @@ def run_lane(parts):
     return results
 
 
+def write_times():
+    """Where the time went."""
+    with open(LOGS / "times.txt", "w") as file:
+        file.write("  begin seconds    cpu  log\n")
+        for begin, seconds, cpu, log in sorted(TIMES):
+            file.write(f"{begin:7.1f} {seconds:7.1f} {cpu:6.1f}  {log}\n")
+
+
 def main():
     wanted = sys.argv[1:] or list(PARTS)
     unknown = [p for p in wanted if p not in PARTS]
@@ -353,6 +417,7 @@ def main():
             with contextlib.suppress(services.Missing):
                 SERVICES.update(with_services.start(stack, ["postgres"]))
         results = [r for lane in pool.map(run_lane, lanes) for r in lane]
+    write_times()
     failed = sum(r.status == "failed" for r in results)
     passed = sum(r.status == "passed" for r in results)
     for r in results:

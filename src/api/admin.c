@@ -15,7 +15,7 @@ static bool is_key(struct slice given, struct slice key)
     return sodium_memcmp(a, b, sizeof a) == 0;
 }
 
-static bool is_admin(const struct http_request *request, const struct net_thread *thread)
+bool is_admin(const struct http_request *request, const struct net_thread *thread)
 {
     const struct app_config *config = &thread->app->config;
     struct slice given;

@@ -5,6 +5,7 @@ const struct face *const faces[] = {
     &flash_sale_face,
     &orders_face,
     &intake_face,
+    &vending_face,
     &ops_face,
 };
 

@@ -19,6 +19,7 @@ extern const struct face flash_sale_face;
 extern const struct face intake_face;
 extern const struct face orders_face;
 extern const struct face ops_face;
+extern const struct face vending_face;
 
 extern const struct face *const faces[];
 extern const size_t face_count;

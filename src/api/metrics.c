@@ -13,6 +13,7 @@
 #include "api/intake.h"
 #include "api/orders.h"
 #include "api/streams.h"
+#include "api/vending.h"
 #include "base/clock.h"
 #include "service/service.h"
 
@@ -391,6 +392,7 @@ void metrics_render(const struct app *app, struct strbuf *text)
     put_purchases(app, text);
     orders_put_metrics(app, text);
     intake_put_metrics(app, text);
+    vending_put_metrics(app, text);
     put_limits(app, text);
     put_engine(app, text);
     if (app->service != NULL)

@@ -10,6 +10,7 @@
 #include "api/metrics.h"
 #include "api/orders.h"
 #include "api/streams.h"
+#include "api/vending.h"
 #include "base/ensure.h"
 #include "base/log.h"
 
@@ -34,6 +35,18 @@ static void on_order(const struct order_view *now, void *context)
 {
     struct net_thread *thread = context;
     orders_on_order(thread->orders, now);
+}
+
+static void on_ticket(const struct ticket_view *now, void *context)
+{
+    struct net_thread *thread = context;
+    vending_on_ticket(thread->vending, now);
+}
+
+static void on_line(void *context)
+{
+    struct net_thread *thread = context;
+    vending_on_line(thread->vending);
 }
 
 static void on_turn_end(void *context)
@@ -73,6 +86,8 @@ static void close_all(struct net_thread *thread)
         streams_close(thread->streams);
     if (thread->orders != NULL)
         orders_close(thread->orders);
+    if (thread->vending != NULL)
+        vending_close(thread->vending);
     uv_close((uv_handle_t *)&thread->wake, NULL);
 }
 
@@ -93,6 +108,8 @@ static void serve_requests_of_others(struct net_thread *thread)
     for (size_t i = 0; i < count; i++)
         http_server_adopt(thread->server, fds[i]);
     free(fds);
+    if (is_asked_to_drain)
+        vending_drain(thread->vending);
     if (is_asked_to_drain)
         http_server_drain(thread->server, on_drained, thread);
     if (is_asked_to_stop)
@@ -145,15 +162,21 @@ static struct http_server *create_server(struct net_thread *thread)
 static enum err make_parts(struct net_thread *thread, struct error *error)
 {
     struct app *app = thread->app;
-    struct engine_port_events events = {
-        .wake = on_engine_wake, .on_view = on_view, .on_order = on_order, .context = thread};
+    struct engine_port_events events = {.wake = on_engine_wake,
+        .on_view = on_view,
+        .on_order = on_order,
+        .on_ticket = on_ticket,
+        .on_line = on_line,
+        .context = thread};
     thread->streams = streams_create(&thread->loop, app->config.sse_heartbeat_ms);
     enum err status = engine_port_open(app->engine, events, &thread->port, error);
     if (status != ERR_NONE)
         return status;
     thread->orders = orders_create(thread);
     thread->intake = intake_create(thread);
-    if (thread->streams == NULL || thread->orders == NULL || thread->intake == NULL || !gather_routes(thread))
+    thread->vending = vending_create(thread);
+    if (thread->streams == NULL || thread->orders == NULL || thread->intake == NULL ||
+        thread->vending == NULL || !gather_routes(thread))
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
     thread->metrics = metrics_create(thread->routes, thread->route_count);
     thread->server = thread->metrics == NULL ? NULL : create_server(thread);
@@ -264,6 +287,8 @@ void net_thread_destroy(struct net_thread *thread)
         orders_destroy(thread->orders);
     if (thread->intake != NULL)
         intake_destroy(thread->intake);
+    if (thread->vending != NULL)
+        vending_destroy(thread->vending);
     if (thread->limits_link != NULL)
         limits_link_destroy(thread->limits_link);
     metrics_destroy(thread->metrics);

@@ -22,6 +22,7 @@ struct metrics;
 struct orders;
 struct service;
 struct streams;
+struct vending;
 
 struct app_config {
     struct http_config http; /* limits and deadlines; routes and callbacks are filled in by the thread */
@@ -30,8 +31,10 @@ struct app_config {
     bool says_sold_out;
     int64_t answer_deadline_ms; /* a command that cannot be answered within is refused at once */
     int64_t sse_heartbeat_ms;
-    int64_t sync_deadline_ms; /* how long the customer of a synchronous order waits at the most */
-    struct slice currency;    /* of orders: three letters */
+    int64_t sync_deadline_ms;  /* how long the customer of a synchronous order waits at the most */
+    struct slice currency;     /* of orders: three letters */
+    int64_t wait_max_ms;       /* how long a request may wait for a machine at the most; 0: not at all */
+    int64_t ticket_timeout_ms; /* how long a ticket keeps its place while nobody asks for it */
 };
 
 /* Shared by all net threads; constant once they run, but for the atomics. */
@@ -62,6 +65,7 @@ struct net_thread {
     struct streams *streams;
     struct orders *orders;
     struct intake *intake;
+    struct vending *vending;
     struct metrics *metrics;
     struct limits_link *limits_link; /* NULL: the limiter is this node's alone */
     /* Left by other threads, under `lock`. */

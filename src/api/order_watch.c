@@ -27,12 +27,6 @@ struct order_watches {
 
 /* --- orders --- */
 
-/* Ids come from a sequence, not from strangers; the factor spreads them. */
-static uint64_t hash_id(int64_t id)
-{
-    return (uint64_t)id * 0x9E3779B97F4A7C15u;
-}
-
 static bool has_id(const void *value, const void *key)
 {
     return ((const struct watched_order *)value)->id == *(const int64_t *)key;
@@ -40,7 +34,7 @@ static bool has_id(const void *value, const void *key)
 
 static struct watched_order *order_get(const struct order_watches *watches, int64_t id)
 {
-    return map_get(&watches->orders_by_id, hash_id(id), has_id, &id);
+    return map_get(&watches->orders_by_id, map_hash_id(id), has_id, &id);
 }
 
 static struct watched_order *order_take(struct order_watches *watches, int64_t id)
@@ -49,7 +43,7 @@ static struct watched_order *order_take(struct order_watches *watches, int64_t i
     if (order != NULL)
         return order;
     order = calloc(1, sizeof *order);
-    if (order == NULL || !map_put(&watches->orders_by_id, hash_id(id), order)) {
+    if (order == NULL || !map_put(&watches->orders_by_id, map_hash_id(id), order)) {
         free(order);
         return NULL;
     }
@@ -64,7 +58,7 @@ static void order_put(struct order_watches *watches, struct watched_order *order
 {
     if (!list_is_empty(&order->watches))
         return;
-    (void)map_remove(&watches->orders_by_id, hash_id(order->id), order);
+    (void)map_remove(&watches->orders_by_id, map_hash_id(order->id), order);
     list_remove(&order->node);
     free(order);
 }

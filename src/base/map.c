@@ -96,7 +96,7 @@ bool map_remove(struct map *map, uint64_t hash, const void *value)
         return false;
     size_t mask = map->size - 1;
     for (size_t i = hash & mask; map->entries[i].value != NULL; i = (i + 1) & mask) {
-        if (map->entries[i].value == value) {
+        if (map->entries[i].value == value && map->entries[i].hash == hash) {
             close_gap(map, i);
             map->count--;
             return true;

@@ -5,51 +5,60 @@
 #include "cmd/cmd.h"
 #include "cmd/demo.h"
 
+enum play_id { FLASH_SALE, ORDERS, VENDING, PLAY_COUNT };
+
 struct play {
     const char *name;
     enum err (*run)(struct stage *stage, const struct params *params, struct error *error);
+    const char *flags;  /* that it takes beside --keep */
     const char *proven; /* the verdict when all held */
 };
 
-static const struct play flash_sale = {
-    "", demo_flash_sale, "every unit was sold once, nobody bought twice, nothing was lost"};
-static const struct play orders = {"orders", demo_orders,
-    "what could be paid in time was accepted and paid, once; everything else was refused at once"};
+static const struct play plays[PLAY_COUNT] = {
+    [FLASH_SALE] = {"", demo_flash_sale, "the flash sale takes --users and --stock",
+        "every unit was sold once, nobody bought twice, nothing was lost"},
+    [ORDERS] = {"orders", demo_orders, "orders takes --seconds and --payment-time",
+        "what could be paid in time was accepted and paid, once; everything else was refused at once"},
+    [VENDING] = {"vending", demo_vending, "vending takes --users and --dispense-time",
+        "everybody was answered, the line was served in order, nothing was lost or sold twice"},
+};
 
-static const enum param_id of_flash_sale[] = {PARAM_demo_users, PARAM_demo_stock, PARAM_COUNT};
-static const enum param_id of_orders[] = {PARAM_demo_seconds, PARAM_demo_payment_ms, PARAM_COUNT};
+/* Flags of some plays, and of which. */
+static const struct {
+    enum param_id id;
+    const char *name;
+    bool is_of[PLAY_COUNT];
+} flags[] = {
+    {PARAM_demo_users, "--users", {[FLASH_SALE] = true, [VENDING] = true}},
+    {PARAM_demo_stock, "--stock", {[FLASH_SALE] = true}},
+    {PARAM_demo_seconds, "--seconds", {[ORDERS] = true}},
+    {PARAM_demo_payment_ms, "--payment-time", {[ORDERS] = true}},
+    {PARAM_demo_dispense_ms, "--dispense-time", {[VENDING] = true}},
+};
 
-/* Whether one of these flags was typed. */
-static bool is_any_typed(const struct params *params, const enum param_id *ids)
+static enum err check_flags(const struct params *params, enum play_id play, struct error *error)
 {
-    for (; *ids != PARAM_COUNT; ids++)
-        if (params->is_typed[*ids])
-            return true;
-    return false;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (params->is_typed[flags[i].id] && !flags[i].is_of[play])
+            return error_set(error, ERR_USAGE, "%s is of another demo; %s", flags[i].name, plays[play].flags);
+    if (play == FLASH_SALE && params->demo_stock > params->demo_users)
+        return error_set(error, ERR_USAGE,
+            "--stock is %lld, expected at most --users (%lld), so that the sale sells out, for example "
+            "--stock 100",
+            (long long)params->demo_stock, (long long)params->demo_users);
+    return ERR_NONE;
 }
 
 static enum err choose(const struct params *params, const struct play **play, struct error *error)
 {
     const char *name = params->args_count > 0 ? params->args[0] : "";
-    *play = strcmp(name, orders.name) == 0 ? &orders : &flash_sale;
-    if (strcmp(name, (*play)->name) != 0)
-        return error_set(error, ERR_USAGE,
-            "there is no demo \"%.64s\"; expected orders, or nothing for the flash sale", name);
-    if (*play == &orders && is_any_typed(params, of_flash_sale))
-        return error_set(error, ERR_USAGE,
-            "--users and --stock are of the flash sale; the demo of orders takes --seconds and "
-            "--payment-time");
-    if (*play == &flash_sale && is_any_typed(params, of_orders))
-        return error_set(error, ERR_USAGE,
-            "--seconds and --payment-time are of the demo of orders, for example doorbuster demo orders "
-            "--seconds 30");
-    if (*play == &flash_sale && params->demo_stock > params->demo_users)
-        return error_set(error, ERR_USAGE,
-            "--stock is %lld, expected at most --users (%lld), so that the sale sells out, for example "
-            "--stock "
-            "100",
-            (long long)params->demo_stock, (long long)params->demo_users);
-    return ERR_NONE;
+    for (int i = 0; i < PLAY_COUNT; i++)
+        if (strcmp(name, plays[i].name) == 0) {
+            *play = &plays[i];
+            return check_flags(params, (enum play_id)i, error);
+        }
+    return error_set(error, ERR_USAGE,
+        "there is no demo \"%.64s\"; expected orders, vending, or nothing for the flash sale", name);
 }
 
 /* Ends as the signal would have ended it, so that a calling shell knows. */

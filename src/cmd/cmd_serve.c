@@ -110,6 +110,8 @@ static void fill_config(struct server *server, size_t connections_max)
     config->sse_heartbeat_ms = params->sse_heartbeat_ms;
     config->sync_deadline_ms = params->sync_deadline_ms;
     config->currency = slice_cstr(params->currency);
+    config->wait_max_ms = params->wait_max_ms;
+    config->ticket_timeout_ms = params->ticket_timeout_ms;
     server->app.net_thread_count = net_thread_count;
     choose_admin_key(server);
 }
@@ -135,7 +137,10 @@ static enum err make_engine(struct server *server, struct error *error)
             .idempotency_ttl_ms = server->params.idempotency_ttl_ms,
             .idempotency_count_max = (size_t)server->params.idempotency_count_max,
             .notifies_by_webhook = server->params.webhook != NULL,
-            .notifies_by_email = server->params.smtp != NULL},
+            .notifies_by_email = server->params.smtp != NULL,
+            .dispense_ms = server->params.dispense_ms,
+            .choose_timeout_ms = server->params.choose_timeout_ms,
+            .line_max = (size_t)server->params.line_max},
         .line_depth_max = (size_t)server->params.line_depth_max,
         .staleness_max_ms = server->params.staleness_max_ms,
     };

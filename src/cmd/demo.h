@@ -17,4 +17,7 @@ MUST_CHECK enum err demo_flash_sale(struct stage *stage, const struct params *pa
 /* The original's order processor and ours, side by side. */
 MUST_CHECK enum err demo_orders(struct stage *stage, const struct params *params, struct error *error);
 
+/* A stampede for vending machines, the line before them shown live, a kill in the middle of it. */
+MUST_CHECK enum err demo_vending(struct stage *stage, const struct params *params, struct error *error);
+
 #endif

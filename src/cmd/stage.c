@@ -395,19 +395,27 @@ bool stage_begin(struct stage *stage, struct process *part, const char *const *a
     return err == ERR_NONE;
 }
 
-int stage_end(struct stage *stage, struct process *part, const char *name)
+bool stage_await(struct stage *stage, struct process *part, int timeout_ms, int *exit_status)
 {
-    int exit_status = -1;
-    switch (process_wait(part, -1, stage->signal_fd, PART_TIMEOUT_MS, &exit_status)) {
+    switch (process_wait(part, -1, stage->signal_fd, timeout_ms, exit_status)) {
     case PROCESS_ENDED:
-        return exit_status;
+        return true;
     case PROCESS_SIGNALLED:
         take_signal(stage);
-        break;
+        (void)process_stop(part, STOP_TIMEOUT_MS);
+        *exit_status = -1;
+        return true;
     default:
-        stage_say("%s was not finished after %d s", name, PART_TIMEOUT_MS / 1000);
-        break;
+        return false;
     }
+}
+
+int stage_end(struct stage *stage, struct process *part, const char *name)
+{
+    int exit_status;
+    if (stage_await(stage, part, PART_TIMEOUT_MS, &exit_status))
+        return exit_status;
+    stage_say("%s was not finished after %d s", name, PART_TIMEOUT_MS / 1000);
     (void)process_stop(part, STOP_TIMEOUT_MS);
     return -1;
 }

@@ -20,8 +20,8 @@ enum {
     STAGE_DIRECTORY_SIZE = 1024,
     STAGE_PATH_SIZE = STAGE_DIRECTORY_SIZE + 24, /* with the longest name of a file in it */
     STAGE_KEY_BYTES = 16,
-    STAGE_FLAGS_MAX = 16, /* words beside those that every server gets */
-    STAGE_REPLY_SIZE = 4096
+    STAGE_FLAGS_MAX = 16,    /* words beside those that every server gets */
+    STAGE_REPLY_SIZE = 65536 /* all metrics fit */
 };
 
 struct stage {
@@ -86,6 +86,9 @@ int stage_ask(struct stage *stage, const char *method, const char *path, const c
  * with a line that says why: it could not be started.
  */
 bool stage_begin(struct stage *stage, struct process *part, const char *const *argv, const char *output_path);
+
+/* Waits so long for its end. True: it has ended, with this exit status, or -1 when a signal ended it. */
+bool stage_await(struct stage *stage, struct process *part, int timeout_ms, int *exit_status);
 
 /* Waits for its end; its exit status, or -1 when a signal or the clock ended it. */
 int stage_end(struct stage *stage, struct process *part, const char *name);

@@ -2,6 +2,10 @@
 #include "core/catalogue.h"
 
 #include "base/ensure.h"
+#include "core/machine.h"
+#include "core/sale.h"
+
+#define NEVER_MS INT64_C(253402300799000) /* 9999-12-31T23:59:59Z */
 
 /* The values with what the command names put in. */
 static struct product_values merge(struct product_values values, const struct product_fields *fields)
@@ -104,9 +108,69 @@ bool catalogue_patch(struct world *world, struct command *command, int64_t now_m
     return command->product.present == 0 || world_set_product(world, product, &values);
 }
 
+/* The one that the command names, which may have to be a certain one of that sku; or NULL. */
+static struct product *named_product(const struct world *world, const struct command *command)
+{
+    struct product *product = world_product(world, command->sku);
+    bool is_another = product != NULL && command->product_id != 0 && product->id != command->product_id;
+    return is_another ? NULL : product;
+}
+
+bool catalogue_add(struct world *world, struct command *command, int64_t now_ms)
+{
+    const struct product_fields *fields = &command->product;
+    if (world_product(world, command->sku) != NULL || world_product_by_name(world, fields->name) != NULL) {
+        bool is_name = world_product_by_name(world, fields->name) != NULL;
+        command->outcome.result = is_name ? RESULT_PRODUCT_NAME_TAKEN : RESULT_SKU_TAKEN;
+        return true;
+    }
+    struct product_values values = {.name = fields->name,
+        .initial_stock = fields->initial_stock,
+        .stock = fields->initial_stock,
+        .price_minor = fields->price_minor,
+        .per_user_limit = 1,
+        .start_ms = now_ms,
+        .end_ms = NEVER_MS,
+        .state = SALE_ACTIVE,
+        .created_ms = now_ms,
+        .updated_ms = now_ms};
+    struct product *product = world_add_product(world, command->sku, &values);
+    bool has_labels = command->labels.category.len > 0 || command->labels.is_featured;
+    if (product == NULL || (has_labels && !world_label_product(world, product, &command->labels)))
+        return false;
+    product_show(product, command->pool);
+    command->outcome = (struct outcome){.result = RESULT_OK, .number = product->id, .time_ms = now_ms};
+    return sale_follow_stock(world, product, now_ms);
+}
+
+bool catalogue_set_stock(struct world *world, struct command *command, int64_t now_ms)
+{
+    struct product *product = named_product(world, command);
+    if (product == NULL) {
+        command->outcome.result = RESULT_PRODUCT_NOT_FOUND;
+        return true;
+    }
+    struct product_values values = product->values;
+    int64_t stock = command->product.initial_stock;
+    int64_t sold = values.initial_stock - values.stock;
+    if (__builtin_add_overflow(sold, stock, &values.initial_stock)) {
+        command->outcome.result = RESULT_STOCK_TOO_LARGE;
+        return true;
+    }
+    values.stock = stock;
+    values.updated_ms = now_ms;
+    if (!world_set_product(world, product, &values) || !sale_follow_stock(world, product, now_ms))
+        return false;
+    product_show(product, command->pool);
+    command->outcome =
+        (struct outcome){.result = RESULT_OK, .number = product->id, .time_ms = values.created_ms};
+    return true;
+}
+
 bool catalogue_delete(struct world *world, struct command *command)
 {
-    command->outcome.result = RESULT_OK;
-    struct product *product = world_product(world, command->sku);
+    struct product *product = named_product(world, command);
+    bool is_missed = product == NULL && command->product_id != 0;
+    command->outcome.result = is_missed ? RESULT_PRODUCT_NOT_FOUND : RESULT_OK;
     return product == NULL || world_remove_product(world, product);
 }

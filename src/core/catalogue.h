@@ -26,7 +26,19 @@ bool catalogue_update(struct world *world, struct command *command, int64_t now_
  */
 bool catalogue_patch(struct world *world, struct command *command, int64_t now_ms);
 
-/* Removes the product and its purchases; OK too when there is none. */
+/*
+ * A new product under a name that no other has, on sale from now on (vending contract). SKU_TAKEN,
+ * PRODUCT_NAME_TAKEN. Its sale never ends but by selling out, and one user of the flash sale may buy one
+ * unit.
+ */
+bool catalogue_add(struct world *world, struct command *command, int64_t now_ms);
+
+/* So many units are left from now on; what was supplied moves by the same number. PRODUCT_NOT_FOUND,
+ * STOCK_TOO_LARGE. */
+bool catalogue_set_stock(struct world *world, struct command *command, int64_t now_ms);
+
+/* Removes the product and its purchases; OK too when there is none, unless the command names its id:
+ * PRODUCT_NOT_FOUND then. */
 bool catalogue_delete(struct world *world, struct command *command);
 
 #endif

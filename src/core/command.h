@@ -11,11 +11,14 @@
 #include "core/result.h"
 
 enum command_kind {
-    COMMAND_PURCHASE,         /* take one unit (flash-sale contract 2.1) */
-    COMMAND_PRODUCT_CREATE,   /* create, or overwrite and start again (2.5) */
-    COMMAND_PRODUCT_UPDATE,   /* change what is named, only while UPCOMING (2.7) */
-    COMMAND_PRODUCT_PATCH,    /* price and per-user limit, at any time (17) */
-    COMMAND_PRODUCT_DELETE,   /* remove it and its purchases (2.8) */
+    COMMAND_PURCHASE,       /* take one unit (flash-sale contract 2.1) */
+    COMMAND_MACHINE_CHOOSE, /* take some by a machine (vending contract) */
+    COMMAND_PRODUCT_CREATE, /* create, or overwrite and start again (2.5) */
+    COMMAND_PRODUCT_UPDATE, /* change what is named, only while UPCOMING (2.7) */
+    COMMAND_PRODUCT_PATCH,  /* price and per-user limit, at any time (17) */
+    COMMAND_PRODUCT_DELETE, /* remove it and its purchases (2.8) */
+    COMMAND_PRODUCT_ADD,    /* a new one under a new name, on sale at once (vending contract) */
+    COMMAND_PRODUCT_SET_STOCK,
     COMMAND_WORK_CLAIM,       /* what is due of one kind, for a while (work.h) */
     COMMAND_WORK_FINISH,      /* it is done */
     COMMAND_WORK_POSTPONE,    /* it shall be done at another time */
@@ -27,12 +30,23 @@ enum command_kind {
     COMMAND_INTAKE_CANCEL,    /* it shall not be executed */
     COMMAND_INTAKE_SEND,      /* the next ones for the sink */
     COMMAND_INTAKE_EXECUTED,  /* the sink has them */
+    COMMAND_MACHINE_CREATE,   /* these: vending contract */
+    COMMAND_MACHINE_UPDATE,   /* its name, and whether it takes more users */
+    COMMAND_MACHINE_DELETE,
+    COMMAND_MACHINE_RESET, /* back to idle, whatever it does */
+    COMMAND_MACHINE_TAKE,  /* the next idle one, or a place in the line */
+    COMMAND_TICKET_TAKE,   /* a place in the line, even when a machine is idle */
+    COMMAND_TICKET_KEEP,   /* their users are still there */
+    COMMAND_TICKET_LEAVE,  /* they are not */
 };
+
+enum { COMMAND_KIND_COUNT = COMMAND_TICKET_LEAVE + 1 };
 
 struct work_order;
 struct order_request;
 struct account_request;
 struct intake_request;
+struct pool_request;
 
 /* Is it about a product, which `sku` names? */
 static inline bool command_names_product(enum command_kind kind)
@@ -52,9 +66,16 @@ static inline bool command_names_intake(enum command_kind kind)
     return kind >= COMMAND_INTAKE_PLACE && kind <= COMMAND_INTAKE_EXECUTED;
 }
 
+/* Is it about machines or tickets? A name for a product is given out once, which takes the same lock. */
+static inline bool command_names_pool(enum command_kind kind)
+{
+    return kind >= COMMAND_MACHINE_CREATE || kind == COMMAND_MACHINE_CHOOSE || kind == COMMAND_PRODUCT_ADD;
+}
+
 enum {
-    SKU_LEN_MAX = 64,   /* ^[A-Za-z0-9-]{1,64}$ */
-    USER_LEN_MAX = 510, /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
+    PRODUCT_CATEGORY_LEN_MAX = 256, /* bytes of UTF-8 */
+    SKU_LEN_MAX = 64,               /* ^[A-Za-z0-9-]{1,64}$ */
+    USER_LEN_MAX = 510,             /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
     PRODUCT_NAME_CHARS_MAX = 255,
     PRODUCT_NAME_LEN_MAX = 1020, /* bytes of UTF-8 */
     KEY_LEN_MAX = 510,           /* bytes of UTF-8; 255 characters of ISO 8859-1 at the most on the wire */
@@ -82,6 +103,12 @@ struct product_fields {
     int64_t per_user_limit; /* units, >= 1 */
 };
 
+/* What a product is listed under. */
+struct product_labels {
+    struct slice category; /* empty: none */
+    bool is_featured;
+};
+
 /* The request's Idempotency-Key, if it had one. */
 struct idempotency {
     struct slice key;   /* empty: none */
@@ -96,10 +123,11 @@ enum { ORDER_STATUS_COUNT = ORDER_CANCELLED + 1 };
 /* What a command came to. Everything needed to write the answer, now or when it is asked for again. */
 struct outcome {
     enum result result;
-    int64_t number; /* PURCHASE: purchase id; ORDER_PLACE, ACCOUNT_REGISTER, INTAKE_PLACE: its id; else 0 */
+    int64_t number; /* PURCHASE: purchase id; ORDER_PLACE, ACCOUNT_REGISTER, INTAKE_PLACE: its id; CHOOSE that
+                       is refused for its stock: what is left; else 0 */
     int64_t
-        time_ms;    /* PURCHASE: purchased at; CREATE, UPDATE, PATCH, ORDER_*, INTAKE_PLACE, ACCOUNT_REGISTER:
-                       creation time of what is named; INTAKE_CANCEL: when it was cancelled */
+        time_ms;    /* PURCHASE: purchased at; CREATE, UPDATE, PATCH, ADD, SET_STOCK, ORDER_*, INTAKE_PLACE,
+                       ACCOUNT_REGISTER: creation time of what is named; INTAKE_CANCEL: when it was cancelled */
     bool is_replay; /* this is the stored answer to an earlier request with the same key; ORDER_PLACE: the
                        order was there already */
     enum order_status order_status; /* ORDER_PLACE, ORDER_CANCEL: as it is now */
@@ -107,9 +135,13 @@ struct outcome {
 
 struct command {
     enum command_kind kind;
-    struct slice sku;               /* PURCHASE, PRODUCT_* */
-    struct slice user;              /* PURCHASE */
-    struct product_fields product;  /* CREATE, UPDATE, PATCH */
+    struct slice sku;   /* PURCHASE, PRODUCT_* */
+    struct slice user;  /* PURCHASE */
+    int64_t product_id; /* CHOOSE, SET_STOCK, PRODUCT_DELETE: the one that is meant has this id; 0: whichever
+                           has the sku */
+    struct product_fields product; /* CREATE, UPDATE, PATCH; ADD: name, initial_stock, price_minor; SET_STOCK:
+                                      the new stock as initial_stock */
+    struct product_labels labels;  /* ADD */
     struct idempotency idempotency; /* PURCHASE, PRODUCT_*; others have none: an order's id or a work's token
                                        does its job */
     /* The caller's memory, which lives until the answer. */
@@ -118,6 +150,7 @@ struct command {
         const struct order_request *order;     /* ORDER_* (order.h) */
         const struct account_request *account; /* ACCOUNT_* (account.h) */
         struct intake_request *intake;         /* INTAKE_* (intake.h) */
+        struct pool_request *pool;             /* MACHINE_*, TICKET_*, ADD, SET_STOCK (machine.h) */
     };
     struct outcome outcome; /* written by the rules */
 };

@@ -5,8 +5,10 @@
 #include "core/account.h"
 #include "core/catalogue.h"
 #include "core/intake.h"
+#include "core/machine.h"
 #include "core/order.h"
 #include "core/sale.h"
+#include "core/ticket.h"
 #include "core/work.h"
 
 static bool decide_by_kind(
@@ -15,6 +17,8 @@ static bool decide_by_kind(
     switch (command->kind) {
     case COMMAND_PURCHASE:
         return sale_purchase(world, rules->says_sold_out, command, now_ms);
+    case COMMAND_MACHINE_CHOOSE:
+        return machine_choose(rules, world, command, now_ms);
     case COMMAND_PRODUCT_CREATE:
         return catalogue_create(world, command, now_ms);
     case COMMAND_PRODUCT_UPDATE:
@@ -23,6 +27,10 @@ static bool decide_by_kind(
         return catalogue_patch(world, command, now_ms);
     case COMMAND_PRODUCT_DELETE:
         return catalogue_delete(world, command);
+    case COMMAND_PRODUCT_ADD:
+        return catalogue_add(world, command, now_ms);
+    case COMMAND_PRODUCT_SET_STOCK:
+        return catalogue_set_stock(world, command, now_ms);
     case COMMAND_WORK_CLAIM:
         return work_claim(world, command, now_ms);
     case COMMAND_WORK_FINISH:
@@ -45,6 +53,22 @@ static bool decide_by_kind(
         return intake_send(world, command);
     case COMMAND_INTAKE_EXECUTED:
         return intake_executed(world, command, now_ms);
+    case COMMAND_MACHINE_CREATE:
+        return machine_create(rules, world, command, now_ms);
+    case COMMAND_MACHINE_UPDATE:
+        return machine_update(rules, world, command, now_ms);
+    case COMMAND_MACHINE_DELETE:
+        return machine_delete(world, command, now_ms);
+    case COMMAND_MACHINE_RESET:
+        return machine_reset(rules, world, command, now_ms);
+    case COMMAND_MACHINE_TAKE:
+        return machine_take(rules, world, command, now_ms);
+    case COMMAND_TICKET_TAKE:
+        return ticket_take(rules, world, command, now_ms);
+    case COMMAND_TICKET_KEEP:
+        return ticket_keep(world, command);
+    case COMMAND_TICKET_LEAVE:
+        return ticket_leave(world, command, now_ms);
     }
     ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }
@@ -114,7 +138,7 @@ bool rules_tick(const struct rules *rules, struct world *world, int64_t now_ms)
         if (!world_remove_key(world, oldest))
             return false;
     }
-    return sale_tick(world, now_ms);
+    return sale_tick(world, now_ms) && (!world_holds_pool(world) || machine_tick(rules, world, now_ms));
 }
 
 int64_t rules_next_tick_ms(const struct rules *rules, const struct world *world)
@@ -123,5 +147,6 @@ int64_t rules_next_tick_ms(const struct rules *rules, const struct world *world)
     int64_t next = world->next_edge_ms;
     if (oldest != NULL && oldest->created_ms + rules->idempotency_ttl_ms < next)
         next = oldest->created_ms + rules->idempotency_ttl_ms;
-    return next;
+    int64_t pool_ms = world_pool_due_ms(world);
+    return pool_ms < next ? pool_ms : next;
 }

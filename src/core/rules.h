@@ -14,9 +14,12 @@ struct rules {
     size_t idempotency_count_max; /* answers kept at a time, at least 1: beyond it the oldest are forgotten */
     bool notifies_by_webhook;     /* an order that is final is told to the shop's webhook */
     bool notifies_by_email;       /* and to its customer, when the order has an address */
+    int64_t dispense_ms;          /* how long a machine processes a choice; 0: not at all */
+    int64_t choose_timeout_ms;    /* how long a user may choose, above 0 */
+    size_t line_max;              /* users who wait for a machine */
 };
 
-enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000 };
+enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000, RULES_POOL_DUE_PER_TICK_MAX = 1000 };
 
 /*
  * Decides the command against the world and writes command->outcome. A command with an Idempotency-Key that
@@ -27,8 +30,8 @@ enum { RULES_KEYS_EXPIRED_PER_TICK_MAX = 1000 };
 bool rules_decide(const struct rules *rules, struct world *world, struct command *command, int64_t now_ms);
 
 /*
- * What time alone does: sales start and end, stored answers expire (so many at a time, to stay quick). False
- * when memory is out: the batch must be rolled back.
+ * What time alone does: sales start and end, stored answers expire, machines become idle and tickets expire
+ * (so many at a time, to stay quick). False when memory is out: the batch must be rolled back.
  */
 bool rules_tick(const struct rules *rules, struct world *world, int64_t now_ms);
 

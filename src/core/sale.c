@@ -93,6 +93,41 @@ bool sale_tick(struct world *world, int64_t now_ms)
     return true;
 }
 
+/* --- taking stock --- */
+
+int64_t sale_available(const struct product *product, int64_t now_ms)
+{
+    const struct product_values *values = &product->values;
+    bool is_open = values->state == SALE_ACTIVE && now_ms >= values->start_ms && now_ms < values->end_ms;
+    return is_open ? values->stock : 0;
+}
+
+bool sale_take_units(struct world *world, struct product *product, struct slice user, int64_t units,
+    int64_t now_ms, int64_t *purchase_id)
+{
+    ENSURE(units >= 1 && units <= sale_available(product, now_ms));
+    if (!world_add_purchase(world, product, user, now_ms, purchase_id))
+        return false;
+    for (int64_t i = 1; i < units; i++) {
+        int64_t id;
+        if (!world_add_purchase(world, product, user, now_ms, &id))
+            return false;
+        ENSURE(id == *purchase_id + i);
+    }
+    return product->values.stock > 0 || end_sale(world, product, END_SOLD_OUT, now_ms);
+}
+
+bool sale_follow_stock(struct world *world, struct product *product, int64_t now_ms)
+{
+    const struct product_values *values = &product->values;
+    if (values->state == SALE_ACTIVE && values->stock == 0)
+        return end_sale(world, product, END_SOLD_OUT, now_ms);
+    if (values->end_reason != END_SOLD_OUT || values->stock == 0)
+        return true;
+    return now_ms < values->end_ms ? set_state(world, product, SALE_ACTIVE, END_NONE, now_ms)
+                                   : set_state(world, product, SALE_ENDED, END_TIME_EXPIRED, now_ms);
+}
+
 static enum result refusal_when_over(const struct product *product, bool says_sold_out)
 {
     bool was_sold_out = product != NULL && product->values.end_reason == END_SOLD_OUT;
@@ -124,11 +159,7 @@ bool sale_purchase(struct world *world, bool says_sold_out, struct command *comm
         outcome->result = RESULT_SOLD_OUT;
         return true;
     }
-    if (!world_add_purchase(world, product, command->user, now_ms, &outcome->number))
-        return false;
     outcome->result = RESULT_OK;
     outcome->time_ms = now_ms;
-    if (product->values.stock > 0)
-        return true;
-    return end_sale(world, product, END_SOLD_OUT, now_ms);
+    return sale_take_units(world, product, command->user, 1, now_ms, &outcome->number);
 }

@@ -27,6 +27,23 @@ bool sale_tick(struct world *world, int64_t now_ms);
  */
 bool sale_purchase(struct world *world, bool says_sold_out, struct command *command, int64_t now_ms);
 
+/* How many units anybody can buy now: 0 unless the sale is ACTIVE and its window is open. */
+int64_t sale_available(const struct product *product, int64_t now_ms);
+
+/*
+ * The one way to take stock: so many units, at least 1 and not more than sale_available says, to one user;
+ * each is a purchase, and *purchase_id is the id of the first, after which the others follow without a gap.
+ * Taking the last one ends the sale. False when memory is out: the batch must be rolled back.
+ */
+bool sale_take_units(struct world *world, struct product *product, struct slice user, int64_t units,
+    int64_t now_ms, int64_t *purchase_id);
+
+/*
+ * After the stock was set: none left ends an ACTIVE sale; some left opens one again that was sold out, or,
+ * when its end has come meanwhile, makes it one that has ended by its clock. False when memory is out.
+ */
+bool sale_follow_stock(struct world *world, struct product *product, int64_t now_ms);
+
 /*
  * Whatever ends a sale adds, in the same decision, work of kind SALE_CLOSEOUT, due at once: somebody shall
  * prove from the rows that it sold what it should (service/closeout.h). Its subject is the sku, its body

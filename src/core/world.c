@@ -103,6 +103,7 @@ static struct product *product_new(
     list_init(&product->node);
     list_init(&product->held_node);
     list_init(&product->refreshed_node);
+    list_init(&product->same_name);
     if (!slice_dup(sku, &product->sku) || !slice_dup(values->name, &product->values.name)) {
         product_free(product);
         return NULL;
@@ -139,6 +140,80 @@ static bool key_has_name(const void *value, const void *key)
 struct product *world_product(const struct world *world, struct slice sku)
 {
     return map_get(&world->products_by_sku, map_hash(&world->hash_key, sku), product_has_sku, &sku);
+}
+
+static bool product_has_name(const void *value, const void *key)
+{
+    return slice_eq(((const struct product *)value)->values.name, *(const struct slice *)key);
+}
+
+struct product *world_product_by_name(const struct world *world, struct slice name)
+{
+    return map_get(&world->products_by_name, map_hash(&world->hash_key, name), product_has_name, &name);
+}
+
+/* --- where products are found --- */
+
+static uint64_t name_hash(const struct world *world, const struct product *product)
+{
+    return map_hash(&world->hash_key, product->values.name);
+}
+
+/* Of all products with one name, which are linked in a ring, one is in the table. */
+static bool name_put(struct world *world, struct product *product)
+{
+    struct product *present = world_product_by_name(world, product->values.name);
+    if (present == NULL)
+        return map_put(&world->products_by_name, name_hash(world, product), product);
+    list_append(&present->same_name, &product->same_name);
+    return true;
+}
+
+static void name_take_out(struct world *world, struct product *product)
+{
+    uint64_t hash = name_hash(world, product);
+    struct list *next = list_first(&product->same_name);
+    bool was_in = map_remove(&world->products_by_name, hash, product);
+    ENSURE(was_in || next != NULL);
+    list_remove(&product->same_name);
+    if (was_in && next != NULL) {
+        bool is_put = map_put(&world->products_by_name, hash, CONTAINER_OF(next, struct product, same_name));
+        ENSURE(is_put); /* at the place that has just become free */
+    }
+}
+
+/* False when memory is out: it is in neither table then. */
+static bool product_put(struct world *world, struct product *product)
+{
+    if (!map_put(&world->products_by_sku, product->sku_hash, product))
+        return false;
+    if (!name_put(world, product)) {
+        (void)map_remove(&world->products_by_sku, product->sku_hash, product);
+        return false;
+    }
+    list_append(&world->products, &product->node);
+    return true;
+}
+
+static void product_take_out(struct world *world, struct product *product)
+{
+    bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
+    ENSURE(was_in);
+    name_take_out(world, product);
+    list_remove(&product->node);
+}
+
+/* The new name is in the table before the old one goes, so a rename fails whole or not at all. */
+static bool product_rename(struct world *world, struct product *product, struct slice name)
+{
+    struct product *present = world_product_by_name(world, name);
+    if (present == NULL && !map_put(&world->products_by_name, map_hash(&world->hash_key, name), product))
+        return false;
+    name_take_out(world, product);
+    product->values.name = name;
+    if (present != NULL)
+        list_append(&present->same_name, &product->same_name);
+    return true;
 }
 
 struct buyer *world_buyer(const struct world *world, const struct product *product, struct slice user)
@@ -210,12 +285,11 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
         world_changes_make_room(world, 1) ? product_new(world, world->next_product_id, sku, values) : NULL;
     if (product == NULL)
         return NULL;
-    if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
+    if (!product_put(world, product)) {
         product_free(product);
         return NULL;
     }
     world->next_product_id++;
-    list_append(&world->products, &product->node);
     product->touched_batch = world->batch;
     product->held_batch = world->batch;
     if (world->is_shared) /* with its buyers it goes by as the loaded ones do */
@@ -228,11 +302,16 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
 bool world_set_product(struct world *world, struct product *product, const struct product_values *values)
 {
     struct slice name = product->values.name;
+    const struct product_values before = product->values;
     bool is_name_new = !slice_eq(values->name, name);
     if (!world_changes_make_room(world, 1) || (is_name_new && !slice_dup(values->name, &name)))
         return false;
+    if (is_name_new && !product_rename(world, product, name)) {
+        slice_free(name);
+        return false;
+    }
     struct change *change = world_changes_append(world, CHANGE_PRODUCT_UPDATED, product);
-    change->updated.before = product->values;
+    change->updated.before = before;
     change->updated.is_name_new = is_name_new;
     product->touched_batch = world->batch;
     product->values = *values;
@@ -261,11 +340,17 @@ bool world_remove_product(struct world *world, struct product *product)
 {
     if (!world_changes_make_room(world, 2) || !world_clear_purchases(world, product))
         return false;
-    bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
-    ENSURE(was_in);
-    list_remove(&product->node);
+    product_take_out(world, product);
     product->is_removed = true;
     world_changes_append(world, CHANGE_PRODUCT_REMOVED, product);
+    return true;
+}
+
+bool world_label_product(struct world *world, struct product *product, const struct product_labels *labels)
+{
+    if (!world_changes_make_room(world, 1))
+        return false;
+    world_changes_append(world, CHANGE_PRODUCT_LABELLED, product)->labels = *labels;
     return true;
 }
 
@@ -420,6 +505,11 @@ static void accept_change(struct change *change)
     case CHANGE_WORK_REMOVED:
         world_accept_work(change);
         break;
+    case CHANGE_MACHINE_RENAMED:
+    case CHANGE_MACHINE_REMOVED:
+    case CHANGE_TICKET_ENDED:
+        world_accept_pool(change);
+        break;
     default: /* nothing was kept for them */
         break;
     }
@@ -447,12 +537,20 @@ static void undo_purchase(struct change *change)
 
 static void undo_product_removal(struct world *world, struct product *product)
 {
-    /* The table had this entry before and has not shrunk, so there is room. */
-    bool is_put = map_put(&world->products_by_sku, product->sku_hash, product);
+    /* The tables had this entry before and have not shrunk, so there is room. */
+    bool is_put = product_put(world, product);
     ENSURE(is_put);
-    list_append(&world->products, &product->node);
     product->is_removed = false;
     note_edge(world, &product->values);
+}
+
+/* There is room, as the old name was there before. */
+static void undo_rename(struct world *world, struct product *product, struct slice name_before)
+{
+    struct slice name = product->values.name;
+    bool is_renamed = product_rename(world, product, name_before);
+    ENSURE(is_renamed);
+    slice_free(name);
 }
 
 static void undo_change(struct world *world, struct change *change)
@@ -460,13 +558,12 @@ static void undo_change(struct world *world, struct change *change)
     struct product *product = change->product;
     switch (change->kind) {
     case CHANGE_PRODUCT_ADDED:
-        (void)map_remove(&world->products_by_sku, product->sku_hash, product);
-        list_remove(&product->node);
+        product_take_out(world, product);
         product_free(product);
         break;
     case CHANGE_PRODUCT_UPDATED:
         if (change->updated.is_name_new)
-            slice_free(product->values.name);
+            undo_rename(world, product, change->updated.before.name);
         product->values = change->updated.before;
         product->touched_batch = 0;
         note_edge(world, &product->values);
@@ -511,6 +608,18 @@ static void undo_change(struct world *world, struct change *change)
     case CHANGE_INTAKE_UPDATED:
         world_undo_intake(world, change);
         break;
+    case CHANGE_MACHINE_ADDED:
+    case CHANGE_MACHINE_UPDATED:
+    case CHANGE_MACHINE_RENAMED:
+    case CHANGE_MACHINE_REMOVED:
+    case CHANGE_LEASE_ENDED:
+    case CHANGE_TICKET_ADDED:
+    case CHANGE_TICKET_UPDATED:
+    case CHANGE_TICKET_ENDED:
+    case CHANGE_POOL_UPDATED:
+        world_undo_pool(world, change);
+        break;
+    case CHANGE_PRODUCT_LABELLED:
     case CHANGE_PAYMENT_ADDED:
     case CHANGE_NOTIFICATION_ADDED:
     case CHANGE_NOTIFICATION_ENDED:
@@ -543,7 +652,9 @@ void world_init(struct world *world, const struct map_key *hash_key)
         .account_id_end = INT64_MAX,
     };
     map_init(&world->products_by_sku);
+    map_init(&world->products_by_name);
     map_init(&world->keys_by_name);
+    world_init_pool(world);
     world_init_work(world);
     map_init(&world->orders_by_name);
     map_init(&world->orders_by_id);
@@ -568,10 +679,12 @@ void world_fini(struct world *world)
     while ((value = map_next(&world->keys_by_name, &cursor)) != NULL)
         free(value);
     map_fini(&world->products_by_sku);
+    map_fini(&world->products_by_name);
     map_fini(&world->keys_by_name);
     world_drop_work(world);
     world_drop_orders(world);
     world_drop_accounts(world);
+    world_drop_pool(world);
     for (int i = 0; i < WORK_KIND_COUNT; i++)
         heap_fini(&world->work_queues[i]);
     free(world->changes);
@@ -583,11 +696,10 @@ struct product *world_load_product(
     struct product *product = product_new(world, id, sku, values);
     if (product == NULL)
         return NULL;
-    if (!map_put(&world->products_by_sku, product->sku_hash, product)) {
+    if (!product_put(world, product)) {
         product_free(product);
         return NULL;
     }
-    list_append(&world->products, &product->node);
     note_edge(world, values);
     return product;
 }
@@ -666,9 +778,7 @@ static void note_refreshed(struct world *world, struct product *product)
 void world_forget_product(struct world *world, struct product *product)
 {
     ENSURE(world->is_shared && world->change_count == 0);
-    bool was_in = map_remove(&world->products_by_sku, product->sku_hash, product);
-    ENSURE(was_in);
-    list_remove(&product->node);
+    product_take_out(world, product);
     product->is_removed = true;
     note_refreshed(world, product);
 }
@@ -686,9 +796,14 @@ static bool take_values(struct world *world, struct product *product, const stru
 {
     struct slice name = product->values.name;
     if (!slice_eq(values->name, name)) {
+        struct slice name_before = name;
         if (!slice_dup(values->name, &name))
             return false;
-        slice_free(product->values.name);
+        if (!product_rename(world, product, name)) {
+            slice_free(name);
+            return false;
+        }
+        slice_free(name_before);
     }
     product->values = *values;
     product->values.name = name;

@@ -63,8 +63,9 @@ struct product {
     struct map buyers;         /* struct buyer by user */
     int64_t purchase_id_first; /* all its purchases have ids in first..last; 0 and 0: none yet */
     int64_t purchase_id_last;
-    struct list node;           /* on world.products or off every list once removed */
-    struct list held_node;      /* on world.held, or off it */
+    struct list node;      /* on world.products or off every list once removed */
+    struct list same_name; /* in a ring with all that have its name; of those one is in products_by_name */
+    struct list held_node; /* on world.held, or off it */
     struct list refreshed_node; /* on world.refreshed, or off it */
     uint64_t held_batch;        /* shared: world.batch for which the store has locked its row */
     uint64_t refresh_number;    /* shared: world.refresh_number in which it was last seen in the store */
@@ -110,6 +111,64 @@ struct intake_values {
     int64_t executed_id; /* the last that the sink has acknowledged */
 };
 
+enum machine_status { MACHINE_IDLE, MACHINE_CHOOSING, MACHINE_PROCESSING };
+
+/* A machine in somebody's hands (world_pool.h). */
+struct lease {
+    int64_t id;          /* 0: there is none */
+    int64_t ticket_id;   /* 0: its user did not have to wait */
+    int64_t started_ms;  /* when the machine was assigned */
+    int64_t chosen_ms;   /* 0: its user still chooses; so are the three below then */
+    int64_t product_id;  /* what was chosen */
+    int64_t units;       /* how many */
+    int64_t purchase_id; /* of the first unit; the others follow it */
+};
+
+/* The part of a machine that changes, but for its name. */
+struct machine_values {
+    enum machine_status status;
+    bool is_draining;    /* takes no more users */
+    int64_t usage_count; /* completed leases */
+    int64_t updated_ms;
+    struct lease lease; /* all 0 exactly while it is idle */
+    int64_t due_ms;     /* when the choice times out, or the processing is done; 0 while it is idle */
+};
+
+/* The part of a ticket that changes. */
+struct ticket_values {
+    int64_t until_ms;     /* it expires then, unless it is kept */
+    int state;            /* enum ticket_state */
+    int64_t end_lease_id; /* ended: leases below it were given out while it waited; its own one when served */
+    int64_t machine_id;   /* served: of its lease; else 0 */
+    int64_t ended_ms;     /* 0: it waits */
+};
+
+/* What stands for the whole pool. */
+struct pool_values {
+    int64_t next_machine_id;
+    int64_t next_lease_id;
+    int64_t next_ticket_id;
+    int64_t version;       /* shared: raised with each commit that changes the pool */
+    int64_t whole_version; /* shared: copies older than this miss that something was removed */
+};
+
+struct pool {
+    struct pool_values values;
+    uint64_t held_batch;       /* shared: world.batch for which the store has locked it */
+    uint64_t touched_batch;    /* world.batch in which a pre-image was last kept */
+    struct map machines_by_id; /* struct machine */
+    struct list machines;      /* the same, in no particular order */
+    struct heap idle;          /* those that may be taken, the next one first */
+    struct heap machines_due;  /* those that have a lease, by when it is over */
+    struct map tickets_by_id;  /* struct ticket: those that wait */
+    struct list waiting;       /* the same, first come first */
+    struct heap tickets_due;   /* the same, by when they expire */
+    struct list ended_tickets; /* shared: a load has seen that they have ended; not published yet */
+    size_t detached_count;     /* of those that wait: not attached */
+    uint64_t refresh_number;   /* shared: of world_refresh_pool */
+    int64_t lease_ms;          /* moving average of how long a lease lasts; 0: none has ended yet */
+};
+
 enum change_kind {
     CHANGE_PRODUCT_ADDED,
     CHANGE_PRODUCT_UPDATED, /* write the product's values as they are now; may come more than once a batch */
@@ -130,6 +189,16 @@ enum change_kind {
     CHANGE_INTAKE_ADDED,
     CHANGE_INTAKE_CANCELLED, /* unless it was cancelled before */
     CHANGE_INTAKE_EXECUTED,  /* the range first_id..last_id was acknowledged */
+    CHANGE_PRODUCT_LABELLED, /* write its category, and whether it is featured */
+    CHANGE_MACHINE_ADDED,    /* write its values as they are at the end of the batch */
+    CHANGE_MACHINE_UPDATED,  /* once a batch at the most, and not for one that was added in it */
+    CHANGE_MACHINE_RENAMED,  /* comes with one of the two above, which writes the name */
+    CHANGE_MACHINE_REMOVED,
+    CHANGE_LEASE_ENDED,
+    CHANGE_TICKET_ADDED, /* as for machines */
+    CHANGE_TICKET_UPDATED,
+    CHANGE_TICKET_ENDED,   /* leaves the line; comes with one of the two above */
+    CHANGE_POOL_UPDATED,   /* write world.pool.values as they are at the end; once a batch at the most */
     CHANGE_INTAKE_UPDATED, /* write world.intake as it is at the end of the batch; once a batch at the most */
 };
 
@@ -188,22 +257,45 @@ struct change {
             int64_t time_ms;
             struct intake_values before; /* UPDATED */
         } intake;
+        struct product_labels labels; /* LABELLED: borrowed from the command */
+        struct {
+            struct machine *machine;
+            struct machine_values before; /* UPDATED */
+            struct slice name_before;     /* RENAMED: freed by accept, the name now by rollback */
+        } machine;
+        struct {
+            struct lease lease;
+            int64_t machine_id;
+            int end; /* enum lease_end */
+            int64_t time_ms;
+        } lease;
+        struct {
+            struct ticket *ticket;
+            struct ticket_values before; /* UPDATED, ENDED */
+        } ticket;
+        struct {
+            struct pool_values before;
+            int64_t lease_ms_before;
+        } pool;
     };
 };
 
 struct order;
 struct account;
+struct machine;
+struct ticket;
 
 struct world {
     struct map_key hash_key;
     struct map products_by_sku;
-    struct list products; /* struct product, in no particular order */
+    struct map products_by_name; /* one for each name */
+    struct list products;        /* struct product, in no particular order */
     struct map keys_by_name;
-    struct list keys;                               /* struct key_record, oldest first */
-    struct map work_by_id;                          /* struct work */
-    struct heap work_queues[WORK_KIND_COUNT];       /* the same, by when it is due */
-    struct map orders_by_name;                      /* struct order */
-    struct map orders_by_id;                        /* the same */
+    struct list keys;                         /* struct key_record, oldest first */
+    struct map work_by_id;                    /* struct work */
+    struct heap work_queues[WORK_KIND_COUNT]; /* the same, by when it is due */
+    struct map orders_by_name;                /* struct order */
+    struct map orders_by_id;                  /* the same */
     struct list pending_orders; /* those that are pending, oldest first; not in a shared world */
     int64_t order_counts[ORDER_STATUS_COUNT]; /* not in a shared world */
     struct map accounts_by_username;          /* struct account */
@@ -211,6 +303,7 @@ struct world {
     struct intake_values intake;              /* shared: certain while intake_held_batch is the present one */
     uint64_t intake_held_batch;
     uint64_t intake_touched_batch; /* world.batch in which a pre-image was last kept */
+    struct pool pool;              /* machines, and who waits for them (world_pool.h) */
     int64_t next_edge_ms;          /* no sale changes its state by time before this (sale.h) */
     /* The next ids to give out. Taken ids are not given back by a rollback: a gap is harmless, an id twice is
      * not. */
@@ -247,6 +340,9 @@ void world_share(struct world *world);
 
 /* Borrowed; NULL when there is none. */
 struct product *world_product(const struct world *world, struct slice sku);
+
+/* One of those that have this name. */
+struct product *world_product_by_name(const struct world *world, struct slice name);
 struct buyer *world_buyer(const struct world *world, const struct product *product, struct slice user);
 struct key_record *world_key(const struct world *world, struct slice scope, struct slice key);
 /* Is the product as it is in the store, and will it stay so until the end of the batch? */
@@ -264,6 +360,10 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
 
 /* Replaces the values; a name that differs from the present one is copied. */
 bool world_set_product(struct world *world, struct product *product, const struct product_values *values);
+
+/* What it is listed under; for products that were added in this batch. Nobody decides by it, so the world
+ * does not keep it. */
+bool world_label_product(struct world *world, struct product *product, const struct product_labels *labels);
 
 /* Forgets all purchases of the product. */
 bool world_clear_purchases(struct world *world, struct product *product);

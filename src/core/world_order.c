@@ -65,7 +65,7 @@ struct order *world_order(const struct world *world, struct slice order_id)
 
 struct order *world_order_by_id(const struct world *world, int64_t id)
 {
-    return map_get(&world->orders_by_id, world_hash_id(id), order_has_id, &id);
+    return map_get(&world->orders_by_id, map_hash_id(id), order_has_id, &id);
 }
 
 /* --- what is counted and listed, in a world that is complete --- */
@@ -135,7 +135,7 @@ static struct order *order_put(struct world *world, const struct order *record)
         free(order);
         return NULL;
     }
-    if (!map_put(&world->orders_by_id, world_hash_id(order->id), order)) {
+    if (!map_put(&world->orders_by_id, map_hash_id(order->id), order)) {
         (void)map_remove(&world->orders_by_name, order->hash, order);
         free(order);
         return NULL;
@@ -147,7 +147,7 @@ static struct order *order_put(struct world *world, const struct order *record)
 static void order_take_out(struct world *world, struct order *order)
 {
     bool was_in = map_remove(&world->orders_by_name, order->hash, order);
-    was_in = map_remove(&world->orders_by_id, world_hash_id(order->id), order) && was_in;
+    was_in = map_remove(&world->orders_by_id, map_hash_id(order->id), order) && was_in;
     ENSURE(was_in);
     count_out(world, order);
 }

@@ -6,6 +6,7 @@
 #include "core/account.h"
 #include "core/intake.h"
 #include "core/world_order.h"
+#include "core/world_pool.h"
 #include "core/world_work.h"
 
 /* Room for so many more changes; false when memory is out. */
@@ -19,6 +20,10 @@ struct change *world_changes_append(struct world *world, enum change_kind kind, 
 void world_accept_work(const struct change *change);
 void world_undo_work(struct world *world, const struct change *change);
 
+/* The kinds of machines, leases, tickets and the pool. */
+void world_accept_pool(const struct change *change);
+void world_undo_pool(struct world *world, const struct change *change);
+
 /* The CHANGE_ORDER_, CHANGE_ACCOUNT_ and CHANGE_INTAKE_ kinds in world_rollback. */
 void world_undo_order(struct world *world, const struct change *change);
 void world_undo_account(struct world *world, const struct change *change);
@@ -26,17 +31,12 @@ void world_undo_intake(struct world *world, const struct change *change);
 
 /* Parts of world_init. */
 void world_init_work(struct world *world);
+void world_init_pool(struct world *world);
 
-/* Free all work, all orders, all accounts. */
+/* Free all work, all orders, all accounts, all machines and tickets. */
 void world_drop_work(struct world *world);
 void world_drop_orders(struct world *world);
 void world_drop_accounts(struct world *world);
-
-/* Ids are ours and count up, but a table wants its entries spread (splitmix64). */
-static inline uint64_t world_hash_id(int64_t id)
-{
-    uint64_t hash = (uint64_t)id * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 32;
-}
+void world_drop_pool(struct world *world);
 
 #endif

@@ -35,7 +35,7 @@ static bool work_has_id(const void *value, const void *key)
 
 struct work *world_work(const struct world *world, int64_t id)
 {
-    return map_get(&world->work_by_id, world_hash_id(id), work_has_id, &id);
+    return map_get(&world->work_by_id, map_hash_id(id), work_has_id, &id);
 }
 
 struct work *world_next_work(const struct world *world, enum work_kind kind)
@@ -78,7 +78,7 @@ static struct work *work_put(struct world *world, const struct work *record)
     struct work *work = work_new(record);
     if (work == NULL)
         return NULL;
-    if (!map_put(&world->work_by_id, world_hash_id(work->id), work)) {
+    if (!map_put(&world->work_by_id, map_hash_id(work->id), work)) {
         free(work);
         return NULL;
     }
@@ -88,7 +88,7 @@ static struct work *work_put(struct world *world, const struct work *record)
 
 static void work_take_out(struct world *world, struct work *work)
 {
-    bool was_in = map_remove(&world->work_by_id, world_hash_id(work->id), work);
+    bool was_in = map_remove(&world->work_by_id, map_hash_id(work->id), work);
     ENSURE(was_in);
     heap_take_out(queue_of(world, work), work);
 }
@@ -176,7 +176,7 @@ void world_undo_work(struct world *world, const struct change *change)
         heap_move(queue_of(world, work), work);
     } else {
         /* Map and queue had it before and have not shrunk, so there is room. */
-        bool is_put = map_put(&world->work_by_id, world_hash_id(work->id), work);
+        bool is_put = map_put(&world->work_by_id, map_hash_id(work->id), work);
         ENSURE(is_put);
         heap_put(queue_of(world, work), work);
         work->is_removed = false;

@@ -27,6 +27,9 @@ enum {
     TIDY_INTERVAL_MS = 2000, /* shared store: what is due without our knowing is looked for so often */
     DECISIONS_MAX = 5,       /* of a batch, when other nodes are quicker each time */
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
+    CHOICE_GUESS_MS = 1000,  /* what a user takes to choose, as long as nobody has */
+    /* By machines in one batch: each is a row, and a store writes at least 100,000 a second. */
+    BATCH_UNITS_MAX = 5000,
 };
 
 const double engine_commit_bounds_s[ENGINE_COMMIT_BUCKET_COUNT] = {
@@ -65,10 +68,15 @@ int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahe
     return expected > already ? expected : already;
 }
 
+size_t engine_depth(const struct engine *engine)
+{
+    return atomic_load_explicit(&engine->line.depth, memory_order_relaxed) +
+           atomic_load_explicit(&engine->taken_count, memory_order_relaxed);
+}
+
 void engine_refuse(const struct engine *engine, struct engine_call *call)
 {
-    int64_t wait_ns =
-        engine_expected_wait_ns(engine, atomic_load_explicit(&engine->line.depth, memory_order_relaxed));
+    int64_t wait_ns = engine_expected_wait_ns(engine, engine_depth(engine));
     call->command.outcome = (struct outcome){.result = RESULT_UNAVAILABLE};
     call->retry_after_s = 1 + (int)(wait_ns / NS_PER_S);
 }
@@ -185,6 +193,37 @@ static void publish_once(struct engine *engine, struct product *product)
         publish_product(engine, product);
 }
 
+static void publish_ticket(struct engine *engine, const struct ticket *ticket)
+{
+    struct ticket_view *view = ticket_view_create(&engine->world, ticket);
+    ENSURE(view != NULL); /* as for pictures of sales */
+    for (struct engine_port *port = engine->ports; port != NULL; port = port->next)
+        engine_port_post_ticket(port, view);
+    ticket_view_put(view);
+}
+
+/* As long as no lease has ended, one is taken to last as long as the processing and a moment to choose. */
+static void publish_line(struct engine *engine)
+{
+    struct line_view *view =
+        line_view_create(&engine->world, engine->config.rules.dispense_ms + CHOICE_GUESS_MS);
+    ENSURE(view != NULL); /* as for pictures of sales */
+    for (struct engine_port *port = engine->ports; port != NULL; port = port->next)
+        engine_port_post_line(port, view);
+    line_view_put(view);
+}
+
+static void publish_refreshed_pool(struct engine *engine)
+{
+    struct world *world = &engine->world;
+    LIST_FOR_EACH (node, &world->pool.ended_tickets)
+        publish_ticket(engine, CONTAINER_OF(node, struct ticket, node));
+    world_accept_ended_tickets(world);
+    if (engine->published_pool_version != world->pool.values.version)
+        publish_line(engine);
+    engine->published_pool_version = world->pool.values.version;
+}
+
 /* What other nodes have done, as the last load found it. */
 static void publish_refreshed(struct engine *engine)
 {
@@ -195,6 +234,7 @@ static void publish_refreshed(struct engine *engine)
     LIST_FOR_EACH (node, &world->refreshed)
         publish_once(engine, CONTAINER_OF(node, struct product, refreshed_node));
     world_accept_refreshed(world);
+    publish_refreshed_pool(engine);
     atomic_store_explicit(&engine->views_fresh_until_ns,
         store->confirmed_ns + engine->config.staleness_max_ms * NS_PER_MS, memory_order_relaxed);
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
@@ -240,6 +280,8 @@ static void publish_changes(struct engine *engine)
         has_orders = has_orders || is_order;
         if (is_order)
             publish_order(engine, change->order.order);
+        else if (change->kind == CHANGE_TICKET_ENDED)
+            publish_ticket(engine, change->ticket.ticket);
         else if (is_work && change->work.work->values.due_ms <= now_ms)
             work_kinds |= 1u << change->work.work->kind;
     }
@@ -247,6 +289,8 @@ static void publish_changes(struct engine *engine)
         engine_port_post_work(port, work_kinds);
     if (has_orders)
         publish_order_totals(engine);
+    if (world->pool.touched_batch == world->batch && !world->is_shared)
+        publish_line(engine); /* with a shared store: publish_refreshed */
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
 }
 
@@ -323,21 +367,34 @@ static void note_no_memory(struct engine *engine)
         "out of memory while deciding a batch; the whole batch was refused and nothing was changed");
 }
 
-/* Calls whose time ran out while they waited leave the batch; they are answered with it. */
-static void drop_late(struct engine *engine, struct call_list *calls, struct call_list *late)
+static int64_t units_of(const struct command *command)
+{
+    return command->kind == COMMAND_MACHINE_CHOOSE ? command->pool->units : 0;
+}
+
+/*
+ * Moves the next batch from those that wait: all of them, but for what would make it sell too many units. So
+ * users who want many hold up nobody for longer than a store takes to write BATCH_UNITS_MAX rows. Calls whose
+ * time ran out while they waited are not in the batch; they are answered with it.
+ */
+static void take_batch(
+    struct engine *engine, struct call_list *waiting, struct call_list *calls, struct call_list *late)
 {
     int64_t now_ns = clock_mono_ns();
-    struct call_list kept = {0};
-    struct engine_call *call;
-    while ((call = call_list_take(calls)) != NULL) {
+    int64_t units = 0;
+    while (waiting->first != NULL) {
+        units += units_of(&waiting->first->command);
+        if (units > BATCH_UNITS_MAX && calls->count > 0)
+            return;
+        struct engine_call *call = call_list_take(waiting);
         bool is_late = call->deadline_ns < now_ns;
         if (is_late) {
             engine_refuse(engine, call);
             atomic_fetch_add_explicit(&engine->figures.refused_late_total, 1, memory_order_relaxed);
+            units -= units_of(&call->command);
         }
-        call_list_append(is_late ? late : &kept, call);
+        call_list_append(is_late ? late : calls, call);
     }
-    *calls = kept;
 }
 
 static enum err decide_all(struct engine *engine, const struct call_list *calls)
@@ -406,20 +463,22 @@ static enum result serve_batch(struct engine *engine, const struct call_list *ca
                                           : RESULT_UNAVAILABLE;
 }
 
-static void run_batch(struct engine *engine, struct call_list *calls)
+static void run_batch(struct engine *engine, struct call_list *waiting)
 {
     atomic_store_explicit(&engine->batch_began_ns, clock_mono_ns(), memory_order_relaxed);
+    struct call_list calls = {0};
     struct call_list late = {0};
-    drop_late(engine, calls, &late);
-    enum result result = calls->count == 0 ? RESULT_OK : serve_batch(engine, calls);
+    take_batch(engine, waiting, &calls, &late);
+    atomic_store_explicit(&engine->taken_count, waiting->count, memory_order_relaxed);
+    enum result result = calls.count == 0 ? RESULT_OK : serve_batch(engine, &calls);
     if (result != RESULT_OK)
-        refuse_all(engine, calls, result);
+        refuse_all(engine, &calls, result);
     else if (engine->world.next_edge_ms <= engine_now_ms(engine))
         engine->tick_at_ns =
             0; /* a sale that begins in the past, just made here: nobody else starts it sooner */
     atomic_store_explicit(&engine->batch_began_ns, 0, memory_order_relaxed);
-    call_list_splice(calls, &late);
-    deliver(engine, calls);
+    call_list_splice(&calls, &late);
+    deliver(engine, &calls);
 }
 
 /* Brings what other nodes have changed to the ports, when no batch has done it. */
@@ -532,10 +591,13 @@ static void *engine_main(void *argument)
         if (engine_state(engine) == ENGINE_FAILING)
             probe_store(engine);
         run_tick(engine);
-        if (calls.count > 0)
-            run_batch(engine, &calls); /* its load has brought in what is new */
-        else
+        if (calls.count == 0)
             refresh(engine);
+        while (calls.count > 0) {
+            run_batch(engine, &calls); /* its load has brought in what is new */
+            if (calls.count > 0)
+                run_tick(engine); /* machines are not done later because of what still waits */
+        }
     }
     return NULL;
 }
@@ -580,6 +642,7 @@ enum err engine_start(struct engine *engine, struct error *error)
         publish_product(engine, CONTAINER_OF(node, struct product, node));
     atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
     publish_order_totals(engine);
+    publish_line(engine);
     world_accept_refreshed(&engine->world);
     enum err status = store_watch(engine->store, on_store_change, engine, error);
     if (status != ERR_NONE)
@@ -638,7 +701,7 @@ const unsigned char *engine_secret(const struct engine *engine)
 void engine_stats(const struct engine *engine, struct engine_stats *stats)
 {
     const struct engine_figures *figures = &engine->figures;
-    size_t depth = atomic_load_explicit(&engine->line.depth, memory_order_relaxed);
+    size_t depth = engine_depth(engine);
     *stats = (struct engine_stats){
         .commands_total = atomic_load_explicit(&figures->commands_total, memory_order_relaxed),
         .batches_total = atomic_load_explicit(&figures->batches_total, memory_order_relaxed),

@@ -24,6 +24,7 @@
 #include "core/command.h"
 #include "core/rules.h"
 #include "engine/order_view.h"
+#include "engine/pool_view.h"
 #include "engine/sale_view.h"
 #include "store/store.h"
 
@@ -108,6 +109,13 @@ struct engine_port_events {
      * has become due at once. NULL: not wanted.
      */
     void (*on_work)(unsigned kinds, void *context);
+    /*
+     * On the port's thread: this ticket has ended, on whichever node. Borrowed for the call. NULL: not
+     * wanted.
+     */
+    void (*on_ticket)(const struct ticket_view *now, void *context);
+    /* On the port's thread: the line, or the machines, may have changed. NULL: not wanted. */
+    void (*on_line)(void *context);
     void *context;
 };
 
@@ -136,6 +144,14 @@ void engine_port_receive(struct engine_port *port);
 
 /* The latest picture of that product, or NULL; borrowed until control goes back to the loop. */
 const struct sale_view *engine_port_view(struct engine_port *port, struct slice sku);
+
+/* The same by the product's id. NULL on a shared store may mean that it is too new; QUESTION_PRODUCT tells.
+ */
+const struct sale_view *engine_port_view_by_id(struct engine_port *port, int64_t product_id);
+
+/* The latest picture of the waiting line; borrowed until control goes back to the loop. For ports that want
+ * on_line, once the engine has started. */
+const struct line_view *engine_port_line(struct engine_port *port);
 
 /*
  * A question for the store rather than the world. The caller's memory; the engine's from engine_port_look_up

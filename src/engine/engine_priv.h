@@ -12,6 +12,12 @@ struct order_views {
     size_t size;
 };
 
+struct ticket_views {
+    struct ticket_view **views;
+    size_t count;
+    size_t size;
+};
+
 /* What the engine leaves for a port. */
 struct mailbox {
     pthread_mutex_t lock;
@@ -21,9 +27,12 @@ struct mailbox {
     struct sale_view **views; /* in order of making; the port takes over the references */
     size_t view_count;
     size_t view_size;
-    atomic_bool has_views;     /* view_count > 0, readable without the lock */
-    struct order_views orders; /* in order of making; the port takes over the references */
-    unsigned work_kinds;       /* 1 << kind, or'ed: of these something was added */
+    atomic_bool has_views;       /* view_count > 0, readable without the lock */
+    struct order_views orders;   /* in order of making; the port takes over the references */
+    struct ticket_views tickets; /* as for orders */
+    struct line_view *line; /* the latest, not taken yet; NULL: none. The port takes over the reference */
+    atomic_bool has_line;   /* line != NULL, readable without the lock */
+    unsigned work_kinds;    /* 1 << kind, or'ed: of these something was added */
 };
 
 /* A picture that has come in and whose listeners have not been told yet. */
@@ -39,12 +48,16 @@ struct engine_port {
     struct call_list pushed;     /* not flushed yet */
     struct store_reader *reader; /* of an embedded store; NULL with a shared one */
     struct map views_by_sku;     /* struct sale_view, one reference each */
+    struct map views_by_id;      /* the same */
+    struct line_view *line;      /* the latest; the engine posts the first one at its start */
+    bool is_line_new;            /* its listener has not been told yet */
     struct view_event *untold;
     size_t untold_count;
     size_t untold_size;
     struct call_list delivery; /* engine thread: answers of the present batch for this port */
     /* Engine thread: delivered in one piece with the answers, after which they are told. */
     struct order_views delivery_orders;
+    struct ticket_views delivery_tickets;
     unsigned delivery_work_kinds;
     bool is_wake_due; /* engine thread: something was left in the mailbox since the last wake-up */
     struct engine_port *next;
@@ -78,18 +91,23 @@ struct engine {
     atomic_int state;                /* enum engine_state */
     pthread_mutex_t last_error_lock;
     struct error last_error;
-    int64_t probe_at_ns;        /* engine thread: while FAILING, when to try the store again */
-    int64_t tick_at_ns;         /* engine thread: no tick before this */
-    int64_t tidy_at_ns;         /* engine thread: with a shared store a tick at the latest by then */
-    atomic_bool is_refresh_due; /* the store has something new */
+    int64_t probe_at_ns;            /* engine thread: while FAILING, when to try the store again */
+    int64_t tick_at_ns;             /* engine thread: no tick before this */
+    int64_t tidy_at_ns;             /* engine thread: with a shared store a tick at the latest by then */
+    int64_t published_pool_version; /* engine thread; shared store: of the last picture of the line */
+    atomic_bool is_refresh_due;     /* the store has something new */
     atomic_int_fast64_t views_fresh_until_ns;
     struct lookups *lookups;        /* questions to a shared store; NULL with an embedded one */
     atomic_int_fast64_t command_ns; /* moving averages behind the expected wait */
     atomic_int_fast64_t load_ns;
     atomic_int_fast64_t commit_ns;
     atomic_int_fast64_t batch_began_ns; /* 0: the engine is idle */
+    atomic_size_t taken_count; /* calls that were taken from the line and are not in the present batch */
     struct engine_figures figures;
 };
+
+/* Calls that wait to be decided, in the line and taken from it. Any thread. */
+size_t engine_depth(const struct engine *engine);
 
 /* How long a command that comes now waits until it is answered, in nanoseconds. Any thread. */
 int64_t engine_expected_wait_ns(const struct engine *engine, size_t commands_ahead);
@@ -100,6 +118,8 @@ void engine_refuse(const struct engine *engine, struct engine_call *call);
 /* Leaves pictures and answers in the mailbox and wakes the port. Engine thread. */
 void engine_port_post_view(struct engine_port *port, struct sale_view *view);
 void engine_port_post_order(struct engine_port *port, struct order_view *view);
+void engine_port_post_ticket(struct engine_port *port, struct ticket_view *view);
+void engine_port_post_line(struct engine_port *port, struct line_view *view);
 void engine_port_post_work(struct engine_port *port, unsigned kinds);
 void engine_port_post_answers(struct engine_port *port);
 

@@ -32,6 +32,7 @@ enum err engine_port_open(struct engine *engine, struct engine_port_events event
     port->events = events;
     pthread_mutex_init(&port->mailbox.lock, NULL);
     map_init(&port->views_by_sku);
+    map_init(&port->views_by_id);
     port->next = engine->ports;
     engine->ports = port;
     *port_out = port;
@@ -44,6 +45,14 @@ static void order_views_fini(struct order_views *orders)
         order_view_put(orders->views[i]);
     free(orders->views);
     *orders = (struct order_views){0};
+}
+
+static void ticket_views_fini(struct ticket_views *tickets)
+{
+    for (size_t i = 0; i < tickets->count; i++)
+        ticket_view_put(tickets->views[i]);
+    free(tickets->views);
+    *tickets = (struct ticket_views){0};
 }
 
 static void unlink_port(struct engine *engine, struct engine_port *port)
@@ -66,6 +75,12 @@ void engine_port_close(struct engine_port *port)
         sale_view_put(port->mailbox.views[i]);
     order_views_fini(&port->mailbox.orders);
     order_views_fini(&port->delivery_orders);
+    ticket_views_fini(&port->mailbox.tickets);
+    ticket_views_fini(&port->delivery_tickets);
+    if (port->mailbox.line != NULL)
+        line_view_put(port->mailbox.line);
+    if (port->line != NULL)
+        line_view_put(port->line);
     for (size_t i = 0; i < port->untold_count; i++) {
         sale_view_put(port->untold[i].now);
         if (port->untold[i].before != NULL)
@@ -76,6 +91,7 @@ void engine_port_close(struct engine_port *port)
     while ((view = map_next(&port->views_by_sku, &cursor)) != NULL)
         sale_view_put(view);
     map_fini(&port->views_by_sku);
+    map_fini(&port->views_by_id);
     free(port->mailbox.views);
     free(port->untold);
     pthread_mutex_destroy(&port->mailbox.lock);
@@ -102,7 +118,7 @@ static bool can_keep_deadline(const struct engine *engine, size_t ahead, int64_t
 bool engine_port_push(struct engine_port *port, struct engine_call *call)
 {
     struct engine *engine = port->engine;
-    size_t ahead = atomic_load_explicit(&engine->line.depth, memory_order_relaxed) + port->pushed.count;
+    size_t ahead = engine_depth(engine) + port->pushed.count;
     bool is_serving = atomic_load_explicit(&engine->state, memory_order_acquire) == ENGINE_SERVING;
     if (!is_serving) {
         count(&engine->figures.refused_state_total);
@@ -202,6 +218,38 @@ void engine_port_post_order(struct engine_port *port, struct order_view *view)
     port->is_wake_due = true;
 }
 
+static void append_ticket(struct ticket_views *tickets, struct ticket_view *view)
+{
+    bool has_room =
+        make_room((void **)&tickets->views, &tickets->size, tickets->count, sizeof *tickets->views);
+    /* Without this picture somebody would wait for a machine for ever. */
+    ENSURE(has_room);
+    tickets->views[tickets->count++] = view;
+}
+
+void engine_port_post_ticket(struct engine_port *port, struct ticket_view *view)
+{
+    if (port->events.on_ticket == NULL)
+        return;
+    append_ticket(&port->delivery_tickets, ticket_view_get(view));
+    port->is_wake_due = true;
+}
+
+void engine_port_post_line(struct engine_port *port, struct line_view *view)
+{
+    struct mailbox *mailbox = &port->mailbox;
+    if (port->events.on_line == NULL)
+        return;
+    pthread_mutex_lock(&mailbox->lock);
+    struct line_view *before = mailbox->line;
+    mailbox->line = line_view_get(view);
+    atomic_store_explicit(&mailbox->has_line, true, memory_order_release);
+    pthread_mutex_unlock(&mailbox->lock);
+    if (before != NULL)
+        line_view_put(before);
+    port->is_wake_due = true;
+}
+
 void engine_port_post_work(struct engine_port *port, unsigned kinds)
 {
     if (port->events.on_work == NULL)
@@ -217,9 +265,12 @@ void engine_port_post_answers(struct engine_port *port)
     call_list_splice(&mailbox->answered, &port->delivery);
     for (size_t i = 0; i < port->delivery_orders.count; i++)
         append_order(&mailbox->orders, port->delivery_orders.views[i]);
+    for (size_t i = 0; i < port->delivery_tickets.count; i++)
+        append_ticket(&mailbox->tickets, port->delivery_tickets.views[i]);
     mailbox->work_kinds |= port->delivery_work_kinds;
     pthread_mutex_unlock(&mailbox->lock);
     port->delivery_orders.count = 0;
+    port->delivery_tickets.count = 0;
     port->delivery_work_kinds = 0;
     port->is_wake_due = false;
     port->events.wake(port->events.context);
@@ -246,14 +297,22 @@ static bool view_has_sku(const void *value, const void *key)
     return slice_eq(((const struct sale_view *)value)->sku, *(const struct slice *)key);
 }
 
+static bool view_has_id(const void *value, const void *key)
+{
+    return ((const struct sale_view *)value)->id == *(const int64_t *)key;
+}
+
 /* Puts a picture in the place of the one before and remembers to tell. Takes over the reference. */
 static void take_view(struct engine_port *port, struct sale_view *view)
 {
     struct sale_view *before = map_get(&port->views_by_sku, view->sku_hash, view_has_sku, &view->sku);
-    if (before != NULL)
+    if (before != NULL) {
         (void)map_remove(&port->views_by_sku, view->sku_hash, before);
+        (void)map_remove(&port->views_by_id, map_hash_id(before->id), before);
+    }
     if (!view->is_removed) {
-        bool is_put = map_put(&port->views_by_sku, view->sku_hash, sale_view_get(view));
+        bool is_put = map_put(&port->views_by_sku, view->sku_hash, sale_view_get(view)) &&
+                      map_put(&port->views_by_id, map_hash_id(view->id), view);
         ENSURE(is_put);
     }
     bool has_room =
@@ -275,6 +334,22 @@ static void take_views(struct engine_port *port)
     pthread_mutex_unlock(&mailbox->lock);
 }
 
+static void take_line(struct engine_port *port)
+{
+    struct mailbox *mailbox = &port->mailbox;
+    if (!atomic_load_explicit(&mailbox->has_line, memory_order_acquire))
+        return;
+    struct line_view *before = port->line;
+    pthread_mutex_lock(&mailbox->lock);
+    port->line = mailbox->line;
+    mailbox->line = NULL;
+    atomic_store_explicit(&mailbox->has_line, false, memory_order_relaxed);
+    pthread_mutex_unlock(&mailbox->lock);
+    port->is_line_new = true;
+    if (before != NULL)
+        line_view_put(before);
+}
+
 static void tell(struct engine_port *port, struct view_event event)
 {
     port->events.on_view(event.before, event.now, port->events.context);
@@ -290,10 +365,18 @@ static void tell_orders(struct engine_port *port, struct order_views *orders)
     order_views_fini(orders);
 }
 
+static void tell_tickets(struct engine_port *port, struct ticket_views *tickets)
+{
+    for (size_t i = 0; i < tickets->count; i++)
+        port->events.on_ticket(tickets->views[i], port->events.context);
+    ticket_views_fini(tickets);
+}
+
 void engine_port_receive(struct engine_port *port)
 {
     struct mailbox *mailbox = &port->mailbox;
     take_views(port);
+    take_line(port);
     pthread_mutex_lock(&mailbox->lock);
     struct call_list answered = mailbox->answered;
     mailbox->answered = (struct call_list){0};
@@ -301,6 +384,8 @@ void engine_port_receive(struct engine_port *port)
     mailbox->looked_up = NULL;
     struct order_views orders = mailbox->orders;
     mailbox->orders = (struct order_views){0};
+    struct ticket_views tickets = mailbox->tickets;
+    mailbox->tickets = (struct ticket_views){0};
     unsigned work_kinds = mailbox->work_kinds;
     mailbox->work_kinds = 0;
     pthread_mutex_unlock(&mailbox->lock);
@@ -318,6 +403,11 @@ void engine_port_receive(struct engine_port *port)
     }
     /* After the answers: who has just heard that an order is taken hears then what has become of it. */
     tell_orders(port, &orders);
+    tell_tickets(port, &tickets);
+    if (port->is_line_new) {
+        port->is_line_new = false;
+        port->events.on_line(port->events.context);
+    }
     if (work_kinds != 0)
         port->events.on_work(work_kinds, port->events.context);
 }
@@ -327,4 +417,17 @@ const struct sale_view *engine_port_view(struct engine_port *port, struct slice 
     take_views(port);
     uint64_t hash = map_hash(&port->engine->world.hash_key, sku);
     return map_get(&port->views_by_sku, hash, view_has_sku, &sku);
+}
+
+const struct sale_view *engine_port_view_by_id(struct engine_port *port, int64_t product_id)
+{
+    take_views(port);
+    return map_get(&port->views_by_id, map_hash_id(product_id), view_has_id, &product_id);
+}
+
+const struct line_view *engine_port_line(struct engine_port *port)
+{
+    take_line(port);
+    ENSURE(port->line != NULL);
+    return port->line;
 }

@@ -13,6 +13,7 @@ struct sale_view *sale_view_create(const struct product *product)
     memcpy(text, product->sku.base, product->sku.len);
     memcpy(text + product->sku.len, name.base, name.len);
     atomic_init(&view->reference_count, 1);
+    view->id = product->id;
     view->sku_hash = product->sku_hash;
     view->sku = slice_make(text, product->sku.len);
     view->values = product->values;

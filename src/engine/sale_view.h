@@ -14,6 +14,7 @@
 
 struct sale_view {
     atomic_uint reference_count;
+    int64_t id;
     uint64_t sku_hash;
     struct slice sku; /* these two lie in the view's own memory */
     struct product_values values;

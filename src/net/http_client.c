@@ -35,10 +35,11 @@ struct http_client {
     uv_timer_t sweep;     /* runs while somebody waits */
     uv_idle_t undertaker; /* runs while somebody is doomed */
     struct pool sockets;
-    struct list waiting;   /* links by deadline: all have the same time-out, so in order of sending */
-    struct list doomed;    /* links whose sending failed at once, until on_failure has told */
-    int handle_count;      /* handles that libuv has not let go of */
-    unsigned source_index; /* loopback source addresses used up so far */
+    struct list waiting;       /* links by deadline: all have the same time-out, so in order of sending */
+    struct list doomed;        /* links whose sending failed at once, until on_failure has told */
+    int handle_count;          /* handles that libuv has not let go of */
+    unsigned source_index;     /* loopback source addresses used up so far */
+    unsigned source_use_count; /* connections from the present one */
     int last_errno;
     bool is_loopback;
     bool is_destroyed;
@@ -230,12 +231,24 @@ static void bind_source(const struct http_client *client, int fd)
     (void)bind(fd, (struct sockaddr *)&source, sizeof source);    /* when it fails, connect will say so */
 }
 
+/* Goes round, because the ports of the first address are free again by then. */
+static void spread_sources(struct http_client *client)
+{
+    if (!client->is_loopback || client->config.connections_per_source == 0)
+        return;
+    if (client->source_use_count++ < client->config.connections_per_source)
+        return;
+    client->source_use_count = 1;
+    client->source_index = (client->source_index + 1) % (SOURCE_COUNT_MAX + 1);
+}
+
 /* A socket that connects, or -1 with errno. Without TCP_NODELAY, a system call more: the algorithm that it
  * turns off holds back only what follows unacknowledged bytes, and a request is one write after a complete
  * answer. */
 static int open_fd(struct http_client *client)
 {
     const struct http_target *target = &client->config.target;
+    spread_sources(client);
     for (;;) {
         int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)

@@ -56,6 +56,9 @@ struct http_client_config {
     int64_t timeout_ms;       /* from http_link_send to the last byte of the answer; told to 10 ms */
     size_t request_bytes_max; /* longest request */
     size_t reply_bytes_max;   /* longest reply, head included */
+    /* IPv4 loopback: after so many connections the next source address (127.0.0.2 and up) serves, because the
+     * kernel looks long for a free port when many of one address are taken; 0: only when none is left. */
+    unsigned connections_per_source;
     /* The response's slices are good until the callback returns. now_ns: clock_mono_ns when its last byte was
      * read. */
     void (*on_reply)(struct http_link *link, const struct http_response *response, int64_t now_ns);

@@ -114,7 +114,7 @@ static enum http_fault begin_exchange(struct connection *conn)
     exchange->conn = conn;
     exchange->input = (struct input){0};
     exchange->request_len = conn->head_len;
-    exchange->is_probed = false;
+    exchange->probed_ms = 0;
     request->route = NULL;
     request->body = slice_make("", 0);
     request->arrived_ns = conn->read_ns;
@@ -154,6 +154,24 @@ void conn_end_exchange(struct exchange *exchange)
         reset_request(conn);
     }
     block_pool_put(&server->exchanges, exchange);
+}
+
+void http_request_let_go(struct http_request *request)
+{
+    struct exchange *exchange = exchange_of(request);
+    struct connection *conn = exchange->conn;
+    struct input *input = conn == NULL ? &exchange->input : &conn->input;
+    const struct slice none = slice_make("", 0);
+    struct slice id = exchange->head.correlation_id;
+    exchange->head.correlation_id = id.len == 0 ? id : arena_copy(&request->arena, id);
+    request->method_name = request->target = request->path = request->query = request->body = none;
+    request->header_count = 0;
+    for (size_t i = 0; i < HTTP_PARAMS_MAX; i++)
+        request->params[i] = none;
+    input->start += exchange->request_len; /* what has come behind it stays */
+    exchange->request_len = 0;
+    if (conn == NULL || input->start == input->end)
+        input_free(request->server, input);
 }
 
 /* --- The steps of a request --- */

@@ -96,7 +96,7 @@ struct exchange {
     struct http_head head;
     struct input input;   /* owned when conn is NULL */
     uint32_t request_len; /* bytes of the input that the request takes */
-    bool is_probed;       /* an interim answer was sent, to learn whether the client is there: http_gone.c */
+    int64_t probed_ms; /* uv_now when it was last asked whether the client is there, 0: never; http_gone.c */
     alignas(max_align_t) char arena_memory[];
 };
 

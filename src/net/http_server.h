@@ -5,9 +5,9 @@
  * share one table of routes and may share one listener (net/listener.h hands them connections).
  *
  * A request is a struct whose slices point into the connection's own input buffer; they stay valid, and the
- * buffer stays untouched, until the request has been answered. A handler answers at once, or keeps the
- * pointer and answers later on the same thread. Every request that reached a handler must be answered exactly
- * once by http_reply or http_stream_open, even when the client has gone meanwhile; the answer is then
+ * buffer stays untouched, until the request has been answered or let go. A handler answers at once, or keeps
+ * the pointer and answers later on the same thread. Every request that reached a handler must be answered
+ * exactly once by http_reply or http_stream_open, even when the client has gone meanwhile; the answer is then
  * dropped. Pipelined requests are served one after the other, in order. Handlers are called by the loop
  * alone, never from inside http_reply or a function of a stream.
  *
@@ -166,6 +166,17 @@ struct http_server_stats {
 
 /* Readable from any thread; each number is exact, the set is not one instant. */
 void http_server_stats(const struct http_server *server, struct http_server_stats *stats);
+
+/*
+ * For a handler that keeps a request for long and needs none of its texts any more: method_name, target,
+ * path, query, body, headers and params are empty from now on, and what they took is given back. The arena
+ * stays.
+ */
+void http_request_let_go(struct http_request *request);
+
+/* Has the client of a kept request said that it will send no more? It may have gone, and on_gone may follow
+ * within a round trip and a tenth of a second or two. */
+bool http_request_is_half_closed(const struct http_request *request);
 
 /* The value of the first header of that name (ASCII case does not matter); false when there is none. */
 bool http_header(const struct http_request *request, struct slice name, struct slice *value);

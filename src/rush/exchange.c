@@ -8,7 +8,7 @@
 #include "base/ensure.h"
 #include "net/http_client.h"
 
-enum { REQUEST_MAX = 16384, REPLY_MAX = 1 << 20, CONTENT_TYPE_MAX = 128 };
+enum { REQUEST_MAX = 16384, REPLY_MAX = 8 << 20 /* a list of 10,000 machines */, CONTENT_TYPE_MAX = 128 };
 
 struct exchange {
     uv_loop_t loop;

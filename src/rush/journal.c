@@ -95,6 +95,14 @@ void journal_flush(struct journal_writer *writer)
     strbuf_reset(&writer->buffer);
 }
 
+/* Where the next line goes; there is room for a whole one. */
+static struct strbuf *begin_line(struct journal_writer *writer)
+{
+    if (writer->buffer.size - writer->buffer.len < LINE_MAX_BYTES)
+        journal_flush(writer);
+    return &writer->buffer;
+}
+
 void journal_add(
     struct journal_writer *writer, struct slice sku, struct slice user, enum truth truth, struct slice detail)
 {
@@ -103,9 +111,7 @@ void journal_add(
         [TRUTH_REFUSED] = SLICE_INIT(",\"outcome\":\"refused\",\"code\":"),
         [TRUTH_UNKNOWN] = SLICE_INIT(",\"outcome\":\"unknown\",\"code\":"),
     };
-    struct strbuf *buffer = &writer->buffer;
-    if (buffer->size - buffer->len < LINE_MAX_BYTES)
-        journal_flush(writer);
+    struct strbuf *buffer = begin_line(writer);
     strbuf_lit(buffer, "{\"sku\":");
     strbuf_put_json(buffer, sku);
     strbuf_lit(buffer, ",\"user\":");
@@ -123,9 +129,7 @@ void journal_add_order(
         [TRUTH_REFUSED] = SLICE_INIT("\"outcome\":\"refused\",\"code\":"),
         [TRUTH_UNKNOWN] = SLICE_INIT("\"outcome\":\"unknown\",\"code\":"),
     };
-    struct strbuf *buffer = &writer->buffer;
-    if (buffer->size - buffer->len < LINE_MAX_BYTES)
-        journal_flush(writer);
+    struct strbuf *buffer = begin_line(writer);
     strbuf_put_char(buffer, '{');
     if (order.len > 0) {
         strbuf_lit(buffer, "\"order\":");
@@ -134,5 +138,31 @@ void journal_add_order(
     }
     strbuf_put(buffer, outcomes[truth]);
     strbuf_put_json(buffer, detail);
+    strbuf_lit(buffer, "}\n");
+}
+
+static void put_number(struct strbuf *line, const char *name, int64_t number)
+{
+    if (number > 0)
+        strbuf_printf(line, ",\"%s\":%lld", name, (long long)number);
+}
+
+void journal_add_vending(struct journal_writer *writer, const struct journal_vending *line)
+{
+    static const struct slice outcomes[] = {
+        [TRUTH_ACKNOWLEDGED] = SLICE_INIT(",\"outcome\":\"acknowledged\""),
+        [TRUTH_REFUSED] = SLICE_INIT(",\"outcome\":\"refused\",\"code\":"),
+        [TRUTH_UNKNOWN] = SLICE_INIT(",\"outcome\":\"unknown\",\"code\":"),
+    };
+    struct strbuf *buffer = begin_line(writer);
+    strbuf_lit(buffer, "{\"request\":");
+    strbuf_put_json(buffer, slice_cstr(line->request));
+    strbuf_put(buffer, outcomes[line->truth]);
+    if (line->truth != TRUTH_ACKNOWLEDGED)
+        strbuf_put_json(buffer, line->detail);
+    put_number(buffer, "machine", line->machine);
+    put_number(buffer, "product", line->product);
+    put_number(buffer, "count", line->count);
+    put_number(buffer, "lease", line->lease);
     strbuf_lit(buffer, "}\n");
 }

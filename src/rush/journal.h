@@ -34,6 +34,27 @@
  * Orders of the face "orders" are numbered by the crowd, so that an unanswered one has a name too. Those of
  * the intake get their number from the server: a line of one that is not acknowledged has no "order".
  *
+ * A journal of vending machines (vending contract) has a line for every start-work and every choose-product:
+ *
+ *   {"journal":1,"scenario":"ladder","face":"vending"}
+ *   {"request":"start-work","outcome":"acknowledged","machine":3,"lease":17}
+ *       200: machine 3 was this user's; lease 17 must be one of machine 3, and no other such line may have it
+ *   {"request":"start-work","outcome":"refused","code":"HTTP_409"}
+ *       a status from 400 to 499, or 503: nobody got a machine or a place in the line through it
+ *   {"request":"start-work","outcome":"unknown","code":"timeout"}
+ *       a machine may have been given to nobody
+ *   {"request":"choose-product","outcome":"acknowledged","machine":3,"product":8,"count":1,"lease":17}
+ *       200: so many units were sold by this machine, once; "lease" is that of the user's start-work
+ *   {"request":"choose-product","outcome":"refused","code":"HTTP_422","machine":3,"product":8,"count":1,
+ *       "lease":17}                                                               (one line in the file)
+ *       a status from 400 to 499, or 503: it sold nothing
+ *   {"request":"choose-product","outcome":"unknown","code":"timeout","machine":3,...}
+ *       as before; it may have sold, at most once
+ *
+ * Machines and products are told by their ids of the wire; codes are as above. "lease" is the member of that
+ * name in the answer to start-work, missing when the server gave none. A lease that was acknowledged and has
+ * no choose-product line was left by its user: the run was ended.
+ *
  * Every line is written whole (several threads append to one file); what is buffered reaches the file after
  * at most 100 ms, so a killed generator loses no more than that. A run starts the file anew.
  */
@@ -79,6 +100,19 @@ void journal_add(struct journal_writer *writer, struct slice sku, struct slice u
 /* `order` may be empty: nobody knows its number. */
 void journal_add_order(
     struct journal_writer *writer, struct slice order, enum truth truth, struct slice detail);
+
+/* One request to the vending machines; numbers below 1 are not there. */
+struct journal_vending {
+    const char *request; /* "start-work", "choose-product" */
+    enum truth truth;
+    struct slice detail; /* the code, unless it was acknowledged */
+    int64_t machine;
+    int64_t product;
+    int64_t count;
+    int64_t lease;
+};
+
+void journal_add_vending(struct journal_writer *writer, const struct journal_vending *line);
 
 void journal_flush(struct journal_writer *writer);
 

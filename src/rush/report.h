@@ -24,6 +24,21 @@
  *
  *     "businessImpact": [texts]
  *
+ * and, of the ladder, null for others:
+ *
+ *     "ladder": {"machines", "products", "stockSupplied", "stockExpected": counts
+ *       "waitSeconds": 0 when there was no line
+ *       "stockLeft": null when the server did not tell, here and in levels
+ *       "breakingPoint": {"users", "cameBackAt", "text"}: users null when it does not break; cameBackAt are
+ *         the users of the first later level that held, null when there is none
+ *       "growth": {"isJudged", "isLinear", "text"}
+ *       "levels": [{"users", "requests", "purchases", "stockExpected", "stockLeft": counts
+ *         "wallSeconds", "usersPerSecond", "requestsPerSecond", "purchasesPerSecond"
+ *         "startWork": {"ok", "conflict", "full"}, "chooseProduct": {"ok", "unprocessable"}
+ *         "timeouts", "connectionErrors", "others"; "errors": [{"endpoint", "kind", "count"}]
+ *         "latency" (of whole users), "startWorkLatency", "chooseProductLatency", "connect": TIMES
+ *         "p99LimitMs" (null: none), "isLimitJudged", "originalP99Ms" (null: none), "breaks"}]}
+ *
  * TIMES = {"count", "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9",
  * "99.99"}}
  *
@@ -59,6 +74,7 @@ MUST_CHECK enum err report_write(
 /* For the files that write one format each. */
 enum { PERCENTILE_50 = 0, PERCENTILE_95 = 3, PERCENTILE_99 = 4 };
 void report_put_tables(struct strbuf *out, bool is_markdown, const struct rush_report *report);
+void report_put_ladder(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder);
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count);
 
 #endif

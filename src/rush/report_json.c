@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "rush/ladder.h"
 #include "rush/report.h"
 
 static const double NS_PER_MS = 1e6;
@@ -231,6 +232,129 @@ static void put_levels(struct strbuf *out, const struct rush_report *report)
     strbuf_put_char(out, ']');
 }
 
+/* --- the ladder --- */
+
+/* Below 0: null. */
+static void put_known(struct strbuf *out, const char *name, int64_t value)
+{
+    put_number(out, name, value < 0 ? NAN : (double)value);
+}
+
+static void put_rung_counts(struct strbuf *out, const struct rush_rung *rung)
+{
+    put_count(out, "requests", rung->request_count);
+    put_count(out, "purchases", rung->sold_count);
+    put_name(out, "startWork");
+    strbuf_put_char(out, '{');
+    put_count(out, "ok", rung->given_count);
+    put_count(out, "conflict", rung->busy_count);
+    put_count(out, "full", rung->full_count);
+    strbuf_put_char(out, '}');
+    put_name(out, "chooseProduct");
+    strbuf_put_char(out, '{');
+    put_count(out, "ok", rung->sold_count);
+    put_count(out, "unprocessable", rung->refused_count);
+    strbuf_put_char(out, '}');
+    put_count(out, "timeouts", rung->timeout_count);
+    put_count(out, "connectionErrors", rung->lost_count);
+    put_count(out, "others", rung->other_count);
+}
+
+static void put_rung_errors(struct strbuf *out, const struct rush_rung *rung)
+{
+    put_name(out, "errors");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < rung->error_count; i++) {
+        begin_item(out);
+        put_text(out, "endpoint", rung->errors[i].endpoint);
+        put_text(out, "kind", rung->errors[i].kind);
+        put_count(out, "count", rung->errors[i].count);
+        strbuf_put_char(out, '}');
+    }
+    strbuf_put_char(out, ']');
+}
+
+static double rate(uint64_t count, double seconds)
+{
+    return seconds > 0 ? (double)count / seconds : 0;
+}
+
+static void put_rung(struct strbuf *out, const struct rush_rung *rung)
+{
+    begin_item(out);
+    put_count(out, "users", rung->users);
+    put_number(out, "wallSeconds", rung->seconds);
+    put_number(out, "usersPerSecond", rate(rung->users, rung->seconds));
+    put_number(out, "requestsPerSecond", rate(rung->request_count, rung->seconds));
+    put_number(out, "purchasesPerSecond", rate(rung->sold_count, rung->seconds));
+    put_rung_counts(out, rung);
+    put_times(out, "latency", &rung->user);
+    put_times(out, "startWorkLatency", &rung->start);
+    put_times(out, "chooseProductLatency", &rung->choose);
+    put_times(out, "connect", &rung->connect);
+    put_number(out, "stockExpected", (double)rung->stock_expected);
+    put_known(out, "stockLeft", rung->stock_left);
+    put_number(out, "p99LimitMs", rung->limit_ns > 0 ? (double)rung->limit_ns / NS_PER_MS : NAN);
+    put_bool(out, "isLimitJudged", rung->is_limit_asked);
+    put_number(out, "originalP99Ms", ladder_original_p99_ms(rung->users));
+    put_bool(out, "breaks", ladder_breaks_at(rung));
+    put_rung_errors(out, rung);
+    strbuf_put_char(out, '}');
+}
+
+static void put_said(struct strbuf *out, const struct rush_ladder *ladder,
+    void (*say)(struct strbuf *, const struct rush_ladder *))
+{
+    char memory[1024];
+    struct strbuf text;
+    strbuf_init(&text, memory, sizeof memory);
+    say(&text, ladder);
+    put_name(out, "text");
+    strbuf_put_json(out, strbuf_slice(&text));
+}
+
+static void put_ladder_verdict(struct strbuf *out, const struct rush_ladder *ladder)
+{
+    size_t broken = ladder_breaking_point(ladder);
+    size_t back = ladder_comeback(ladder, broken);
+    struct ladder_growth growth = ladder_growth(ladder);
+    put_name(out, "breakingPoint");
+    strbuf_put_char(out, '{');
+    put_number(out, "users", broken < ladder->rung_count ? (double)ladder->rungs[broken].users : NAN);
+    put_number(out, "cameBackAt", back < ladder->rung_count ? (double)ladder->rungs[back].users : NAN);
+    put_said(out, ladder, ladder_put_breaking_point);
+    strbuf_put_char(out, '}');
+    put_name(out, "growth");
+    strbuf_put_char(out, '{');
+    put_bool(out, "isJudged", growth.is_judged);
+    put_bool(out, "isLinear", growth.is_linear);
+    put_said(out, ladder, ladder_put_growth);
+    strbuf_put_char(out, '}');
+}
+
+static void put_ladder(struct strbuf *out, const struct rush_ladder *ladder)
+{
+    put_name(out, "ladder");
+    if (ladder->rung_count == 0) {
+        strbuf_lit(out, "null");
+        return;
+    }
+    strbuf_put_char(out, '{');
+    put_number(out, "machines", (double)ladder->machine_count);
+    put_number(out, "products", (double)ladder->product_count);
+    put_number(out, "waitSeconds", (double)ladder->wait_s);
+    put_number(out, "stockSupplied", (double)ladder->stock_supplied);
+    put_number(out, "stockExpected", (double)ladder->stock_expected);
+    put_known(out, "stockLeft", ladder->stock_left);
+    put_name(out, "levels");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < ladder->rung_count; i++)
+        put_rung(out, &ladder->rungs[i]);
+    strbuf_put_char(out, ']');
+    put_ladder_verdict(out, ladder);
+    strbuf_put_char(out, '}');
+}
+
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count)
 {
     strbuf_put_char(out, '{');
@@ -250,6 +374,7 @@ void report_put_json(struct strbuf *out, const struct rush_report *reports, size
         put_compared(out, &reports[i]);
         put_distribution(out, &reports[i]);
         put_levels(out, &reports[i]);
+        put_ladder(out, &reports[i].ladder);
         put_texts(out, "businessImpact", reports[i].impacts, reports[i].impact_count);
         strbuf_put_char(out, '}');
     }

@@ -220,6 +220,7 @@ static void put_impacts(struct strbuf *out, const char *bullet, const struct rus
 
 void report_put_tables(struct strbuf *out, bool is_markdown, const struct rush_report *report)
 {
+    report_put_ladder(out, is_markdown, &report->ladder);
     put_levels(out, is_markdown, report);
     put_figures(out, is_markdown, report);
     put_bars(out, is_markdown, report);

@@ -67,7 +67,8 @@ static enum err fill_options(struct rush *rush, const struct rush_options *optio
         rush->options.admin_key = ADMIN_KEY_DEFAULT;
     if (rush->options.timeout_ms == 0)
         rush->options.timeout_ms =
-            rush->scenario->timeout_ms > 0 ? rush->scenario->timeout_ms : TIMEOUT_DEFAULT_MS;
+            (rush->scenario->timeout_ms > 0 ? rush->scenario->timeout_ms : TIMEOUT_DEFAULT_MS) +
+            rush->options.wait_s * 1000;
     rush->endpoints = rush->scenario->endpoints;
     if (rush->options.threads == 0)
         rush->options.threads = 1;
@@ -81,8 +82,8 @@ static enum err fill_options(struct rush *rush, const struct rush_options *optio
 static enum err allow_files(const struct rush *rush, struct error *error)
 {
     struct rlimit limit;
-    rlim_t needed = FILES_SPARE;
-    for (size_t i = 0; i < rush->crowd_count; i++)
+    rlim_t needed = FILES_SPARE + (rlim_t)rush->vu_count_most;
+    for (size_t i = 0; i < rush->crowd_count && rush->vu_count_most == 0; i++)
         needed += (rlim_t)rush->crowds[i].plan.vu_count;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
         return ERR_NONE;
@@ -137,7 +138,8 @@ static bool watch(const struct rush *rush, struct squad *const *squads, size_t c
 /* What all squads measured together. */
 struct measured {
     struct tally tally;
-    double busy; /* the busiest thread */
+    struct validity_lag lag; /* of the worst round */
+    double busy;             /* the busiest thread */
     int64_t cpu_ns;
     int64_t measured_ns;
     int64_t last_answer_ns;
@@ -148,13 +150,12 @@ struct measured {
     bool was_stopped;
 };
 
-static void add_result(struct measured *measured, struct squad_result *result)
+static void add_result(struct measured *measured, const struct squad_result *result)
 {
     double busy = result->measured_ns <= 0
                       ? 0
                       : (double)(result->cpu_ns + result->runnable_ns) / (double)result->measured_ns;
     tally_merge(&measured->tally, &result->tally);
-    tally_fini(&result->tally);
     measured->busy = busy > measured->busy ? busy : measured->busy;
     measured->cpu_ns += result->cpu_ns;
     measured->request_count += result->request_count;
@@ -168,14 +169,19 @@ static void add_result(struct measured *measured, struct squad_result *result)
         measured->last_errno = result->last_errno;
 }
 
-static enum err run_squads(const struct rush *rush, const struct journal *journal, int64_t *start_ns,
-    struct measured *measured, struct error *error)
+struct round {
+    struct measured measured;
+    int64_t start_ns;
+};
+
+/* One round; adds what it met to the two. */
+static enum err run_squads(const struct rush *rush, const struct journal *journal, struct round *round,
+    struct measured *all, struct error *error)
 {
     struct squad *squads[THREADS_MAX] = {NULL};
     size_t count = (size_t)rush->options.threads;
     size_t started = 0;
     enum err err = ERR_NONE;
-    tally_init(&measured->tally);
     for (size_t i = 0; i < count; i++) {
         squads[i] = squad_create(rush, journal, (unsigned)i, (unsigned)count);
         if (squads[i] == NULL) {
@@ -183,18 +189,20 @@ static enum err run_squads(const struct rush *rush, const struct journal *journa
             goto out;
         }
     }
-    *start_ns = clock_mono_ns() + START_DELAY_NS;
+    round->start_ns = clock_mono_ns() + START_DELAY_NS;
     for (; started < count && err == ERR_NONE; started += err == ERR_NONE)
-        err = squad_start(squads[started], *start_ns, error);
+        err = squad_start(squads[started], round->start_ns, error);
     for (size_t i = 0; i < started && err != ERR_NONE; i++)
         squad_stop(squads[i]);
-    measured->was_stopped = watch(rush, squads, started);
+    all->was_stopped = watch(rush, squads, started);
 out:
     for (size_t i = 0; i < count; i++) {
         struct squad_result result;
         if (i < started) {
             squad_join(squads[i], &result);
-            add_result(measured, &result);
+            add_result(&round->measured, &result);
+            add_result(all, &result);
+            tally_fini(&result.tally);
         }
         squad_destroy(squads[i]);
     }
@@ -334,7 +342,7 @@ static bool check_thresholds(struct rush_report *report, const struct rush *rush
 
 static void judge(struct rush_report *report, const struct rush *rush, const struct measured *measured)
 {
-    struct validity_input input = {&measured->tally, measured->busy, measured->last_errno};
+    struct validity_input input = {&measured->tally, measured->busy, measured->last_errno, measured->lag};
     bool are_met = check_thresholds(report, rush, &measured->tally);
     if (measured->was_stopped)
         report_add_reason(report, "ended early on request");
@@ -390,6 +398,45 @@ static enum err prepare(
                                   : error_set(error, ERR_MEMORY, "no memory or descriptors for a run");
 }
 
+static enum err run_round(struct rush *rush, const struct journal *journal, size_t number,
+    struct round *round, struct measured *all, struct error *error)
+{
+    const struct scenario *scenario = rush->scenario;
+    memset(round, 0, sizeof *round);
+    tally_init(&round->measured.tally);
+    if (scenario->begin_round != NULL)
+        scenario->begin_round(rush, number);
+    enum err err = run_squads(rush, journal, round, all, error);
+    if (err == ERR_NONE) {
+        const struct tally *crowd = &round->measured.tally;
+        all->lag = validity_lag_worse(all->lag, validity_lag_of(rush, crowd));
+        if (scenario->end_round != NULL)
+            scenario->end_round(
+                rush, number, &(struct round_result){crowd, round->start_ns, round->measured.last_answer_ns});
+    }
+    tally_fini(&round->measured.tally);
+    return err;
+}
+
+/* *start_ns becomes the zero of the first round's plans. */
+static enum err run_rounds(struct rush *rush, const struct journal *journal, int64_t *start_ns,
+    struct measured *all, struct error *error)
+{
+    struct round *round = malloc(sizeof *round);
+    size_t count = rush->round_count > 0 ? rush->round_count : 1;
+    enum err err = ERR_NONE;
+    if (round == NULL)
+        return error_set(error, ERR_MEMORY, "no memory for a run");
+    tally_init(&all->tally);
+    for (size_t i = 0; i < count && err == ERR_NONE && !all->was_stopped; i++) {
+        err = run_round(rush, journal, i, round, all, error);
+        if (i == 0)
+            *start_ns = round->start_ns;
+    }
+    free(round);
+    return err;
+}
+
 static enum err run(struct rush *rush, const struct journal *journal, struct measured *measured,
     struct rush_report *report, struct error *error)
 {
@@ -397,7 +444,7 @@ static enum err run(struct rush *rush, const struct journal *journal, struct mea
     report->began_wall_ms = clock_wall_ms();
     enum err err = rush->scenario->set_up(rush, error);
     if (err == ERR_NONE)
-        err = run_squads(rush, journal, &start_ns, measured, error);
+        err = run_rounds(rush, journal, &start_ns, measured, error);
     if (err != ERR_NONE)
         return err;
     report->last_purchase_ns = measured->last_purchase_ns;

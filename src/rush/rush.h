@@ -28,12 +28,17 @@ struct rush_options {
     int64_t connections;
     int64_t seconds;
     int64_t threads;         /* 0: one */
-    int64_t timeout_ms;      /* 0: the scenario's own, mostly 30 s */
+    int64_t timeout_ms;      /* 0: the scenario's own, mostly 30 s, and wait_s besides */
     const char *clients;     /* intake: how many, level by level: "1,10,40" */
     int64_t order_value;     /* what an order is worth on average, in whole dollars */
+    const char *levels;      /* ladder: how many users at once, level by level: "10,25,50" */
+    int64_t machines;        /* these two: ladder, machines, line */
+    int64_t wait_s;          /* how long a user stays in the line for a machine; 0: not at all */
+    int64_t dispense_ms;     /* line: how long the server's machines dispense */
     int64_t drain_max_ms;    /* async-flash: how long to wait for the backlog; 0: not at all */
     double rate;             /* requests a second, open loop; 0: the scenario's own plan */
     bool is_sale_kept;       /* no set-up, no tear-down: use the sale as it stands */
+    bool clears_all;         /* machines and products that no run has made are deleted, too */
     bool has_progress;       /* a line on standard error while it runs */
     const atomic_bool *stop; /* becomes true when the run is to end early; may be NULL */
 };
@@ -48,6 +53,8 @@ enum {
     RUSH_FIGURES_MAX = 32,
     RUSH_LEVELS_MAX = 8,
     RUSH_IMPACTS_MAX = 8,
+    RUSH_RUNGS_MAX = 24,
+    RUSH_RUNG_ERRORS_MAX = 12,
     RUSH_TEXT_MAX = 320
 };
 
@@ -118,6 +125,53 @@ struct rush_level {
                                   tell */
 };
 
+/* Requests of a level of the ladder that ended as no answer of the contract. */
+struct rush_rung_error {
+    const char *endpoint;
+    const char *kind;
+    const char *meaning;
+    uint64_t count;
+};
+
+/* So many users at once: one level of the ladder, and what became of them. */
+struct rush_rung {
+    uint64_t users;
+    double seconds;          /* from the instant in which they came to the last answer */
+    uint64_t request_count;  /* answered or failed */
+    uint64_t given_count;    /* start-work: 200 */
+    uint64_t busy_count;     /* start-work: 409 */
+    uint64_t full_count;     /* start-work: 503, the line is full */
+    uint64_t sold_count;     /* choose-product: 200 */
+    uint64_t refused_count;  /* choose-product: 422 */
+    uint64_t timeout_count;  /* of both */
+    uint64_t lost_count;     /* connections that were not taken, or ended too early */
+    uint64_t other_count;    /* everything else */
+    struct rush_times user;  /* both requests of a user together, from the instant in which it came */
+    struct rush_times start; /* start-work alone */
+    struct rush_times choose;
+    struct rush_times connect;
+    int64_t stock_expected;     /* supplied less all that was acknowledged up to here */
+    int64_t stock_left;         /* as the server tells; -1: it could not be asked */
+    uint64_t product_off_count; /* products whose own stock is another than expected */
+    int64_t limit_ns;           /* what is asked of the 99th percentile; 0: nothing */
+    bool is_limit_asked;        /* the limit is part of the verdict, not only of the breaking point */
+    struct rush_rung_error errors[RUSH_RUNG_ERRORS_MAX];
+    size_t error_count;
+};
+
+/* Levels with ever more users, and one stock for all of them. */
+struct rush_ladder {
+    struct rush_rung rungs[RUSH_RUNGS_MAX];
+    size_t rung_count;
+    int64_t machine_count;
+    int64_t product_count;
+    int64_t stock_supplied;
+    int64_t stock_expected;
+    int64_t stock_left;         /* at the very end; -1: it could not be asked */
+    int64_t wait_s;             /* how long users stayed in the line; 0: there was none */
+    uint64_t reset_error_count; /* resets that were answered neither 200 nor 409 */
+};
+
 enum rush_verdict { RUSH_PASSED, RUSH_FAILED, RUSH_INVALID, RUSH_INCOMPLETE };
 
 struct rush_report {
@@ -158,6 +212,7 @@ struct rush_report {
     size_t bar_count;
     struct rush_level levels[RUSH_LEVELS_MAX];
     size_t level_count;
+    struct rush_ladder ladder;
     char impacts[RUSH_IMPACTS_MAX][RUSH_TEXT_MAX]; /* what the run means for the business, a line each */
     size_t impact_count;
     enum rush_verdict verdict;

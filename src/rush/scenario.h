@@ -5,8 +5,11 @@
  *
  * A run goes: prepare (memory and plans only), set_up (requests through rush->exchange), the crowds follow
  * their plans on the squads, tear_down (requests again, adds invariants), release. Everything but write,
- * judge and name_user is called on the thread that called rush_run; those three are called by squads, for one
- * session by one squad, and share only what they make atomic.
+ * judge, name_user and note_vending is called on the thread that called rush_run; those are called by squads,
+ * for one session by one squad, and share only what they make atomic.
+ *
+ * A run may have several rounds: then the crowds are begin_round's, and all of a round's users are through
+ * before the next one begins.
  */
 #ifndef DOORBUSTER_RUSH_SCENARIO_H
 #define DOORBUSTER_RUSH_SCENARIO_H
@@ -51,6 +54,8 @@ struct judgement {
 };
 
 struct rush;
+struct journal_vending;
+struct round_result;
 
 /* Virtual users that all behave alike. */
 struct crowd {
@@ -58,6 +63,9 @@ struct crowd {
     struct plan plan;
     unsigned endpoint;
     bool is_fresh; /* a new connection for every session */
+    /* A session is several requests, each on a new connection, which is closed when it is answered; the time
+     * of the whole session is measured too. */
+    bool is_stepwise;
     /* Writes the next request. */
     void (*write)(const struct rush *rush, struct session *session, struct strbuf *request);
     /* Reads the answer. *judgement comes zeroed. */
@@ -66,6 +74,9 @@ struct crowd {
     /* Writes the buyer's name, or the order's number, for the journal, after judge if there was an answer;
      * NULL: these requests are not in the journal. */
     void (*name_user)(const struct rush *rush, const struct session *session, struct strbuf *name);
+    /* In name_user's place for requests to vending machines: fills all of the line but how it ended. */
+    void (*note_vending)(
+        const struct rush *rush, const struct session *session, struct journal_vending *line);
 };
 
 struct outcome {
@@ -89,9 +100,20 @@ struct scenario {
     enum err (*set_up)(struct rush *rush, struct error *error);
     /* `crowd` is what the crowd met, merged. */
     void (*tear_down)(struct rush *rush, const struct tally *crowd);
+    /* Scenarios with rush->round_count; NULL: the crowds are prepare's. begin_round makes the crowds of round
+     * `round` (from 0), memory and plans only; end_round may send requests through rush->exchange. */
+    void (*begin_round)(struct rush *rush, size_t round);
+    void (*end_round)(struct rush *rush, size_t round, const struct round_result *result);
     /* Adds what only this scenario tells to the report, whose figures are filled in; NULL: nothing. */
     void (*tell)(const struct rush *rush, const struct tally *crowd, struct rush_report *report);
     void (*release)(struct rush *rush);
+};
+
+/* What the crowds of one round met. */
+struct round_result {
+    const struct tally *crowd;
+    int64_t start_ns;       /* clock_mono_ns: the zero of its plans */
+    int64_t last_answer_ns; /* the same of the last answer; 0: there was none */
 };
 
 /* A run: what it is made of. Squads read it and change nothing. */
@@ -103,6 +125,8 @@ struct rush {
     const char *const *endpoints; /* names, ended by NULL: the scenario's */
     struct crowd crowds[CROWDS_MAX];
     size_t crowd_count;
+    size_t round_count;     /* 0: one, with the crowds of prepare */
+    uint64_t vu_count_most; /* virtual users of the largest round; 0: those of prepare's crowds */
     struct threshold thresholds[RUSH_THRESHOLDS_MAX];
     size_t threshold_count;
     struct rush_invariant invariants[RUSH_INVARIANTS_MAX];

@@ -17,6 +17,9 @@ static const struct scenario *const all[] = {
     &scenario_sync_flash,
     &scenario_async_flash,
     &scenario_intake,
+    &scenario_ladder,
+    &scenario_machines,
+    &scenario_line,
 };
 
 static const struct outcome common[OUTCOME_COMMON_COUNT] = {

@@ -14,5 +14,8 @@ extern const struct scenario scenario_sync_normal;
 extern const struct scenario scenario_sync_flash;
 extern const struct scenario scenario_async_flash;
 extern const struct scenario scenario_intake;
+extern const struct scenario scenario_machines;
+extern const struct scenario scenario_line;
+extern const struct scenario scenario_ladder;
 
 #endif

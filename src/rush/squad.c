@@ -17,7 +17,8 @@ enum {
     REQUEST_MAX = 2048,
     REPLY_MAX = 1 << 20,
     RETRY_PAUSE_MS = 50, /* after a failed connection: a server that is down is not hammered */
-    NAME_MAX_BYTES = 256
+    NAME_MAX_BYTES = 256,
+    CONNECTIONS_PER_SOURCE = 4096 /* of the 28,232 ports that an address usually has */
 };
 
 static const int64_t NS_PER_S = 1000000000;
@@ -51,6 +52,7 @@ struct vu {
     struct list node; /* on share->free */
     uint64_t number;  /* in the crowd, over all threads */
     uint64_t sessions_begun;
+    int64_t began_ns; /* when the session should have started */
     int64_t due_ns;   /* when the present request should have started */
     int64_t until_ns; /* closed: begins nothing after this */
 };
@@ -211,6 +213,7 @@ static void begin_session(struct vu *vu, uint64_t serial, int64_t due_ns, int64_
     memset(&vu->session, 0, sizeof vu->session);
     vu->session.serial = serial;
     vu->sessions_begun++;
+    vu->began_ns = due_ns;
     vu->due_ns = due_ns;
     send_request(vu, now_ns);
 }
@@ -326,6 +329,8 @@ static void begin_next(struct vu *vu, bool has_failed, int64_t now_ns)
 static void after_session(struct vu *vu, bool has_failed, int64_t now_ns)
 {
     struct squad *squad = vu->share->squad;
+    if (vu->share->crowd->is_stepwise)
+        hist_add(&squad->tally.session, (uint64_t)(now_ns - vu->began_ns));
     if (vu->share->crowd->plan.kind == PLAN_OPEN)
         on_connection_free(vu, now_ns);
     else
@@ -374,6 +379,17 @@ static void measure(struct vu *vu, unsigned outcome, bool is_failed, int64_t now
     squad->last_answer_ns = now_ns;
 }
 
+/* A request to a vending machine is over. */
+static void note_vending(struct vu *vu, enum truth truth, struct slice detail)
+{
+    struct squad *squad = vu->share->squad;
+    struct journal_vending line = {.truth = truth, .detail = detail};
+    if (!journal_is_on(&squad->journal))
+        return;
+    vu->share->crowd->note_vending(squad->rush, &vu->session, &line);
+    journal_add_vending(&squad->journal, &line);
+}
+
 /* A purchase or an order is over, whatever became of it. */
 static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, int64_t now_ns)
 {
@@ -381,6 +397,8 @@ static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, 
     const struct crowd *crowd = vu->share->crowd;
     char memory[NAME_MAX_BYTES];
     struct strbuf name;
+    if (crowd->note_vending != NULL)
+        note_vending(vu, truth, detail);
     if (crowd->name_user == NULL)
         return;
     squad->last_purchase_ns = now_ns;
@@ -404,6 +422,8 @@ static void on_reply(struct http_link *link, const struct http_response *respons
     judgement.truth = TRUTH_UNKNOWN;
     judgement.detail_len = 0;
     vu->session.goes_on = false;
+    if (vu->share->crowd->is_stepwise)
+        http_link_close(link); /* the answer stays where it is */
     vu->share->crowd->judge(vu->share->squad->rush, &vu->session, &reply, &judgement);
     measure(vu, judgement.outcome, response->status >= 400, now_ns);
     note_purchase(vu, judgement.truth, slice_make(judgement.detail, judgement.detail_len), now_ns);
@@ -603,6 +623,7 @@ static bool init(struct squad *squad, const struct journal *journal)
         .timeout_ms = rush->options.timeout_ms,
         .request_bytes_max = REQUEST_MAX,
         .reply_bytes_max = REPLY_MAX,
+        .connections_per_source = CONNECTIONS_PER_SOURCE,
         .on_reply = on_reply,
         .on_failure = on_failure};
     squad->client = http_client_create(&squad->loop, &config);

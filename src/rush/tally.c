@@ -15,6 +15,7 @@ void tally_init(struct tally *tally)
 {
     memset(tally, 0, sizeof *tally);
     hist_init(&tally->connect);
+    hist_init(&tally->session);
     hist_init(&tally->lag);
 }
 
@@ -75,6 +76,7 @@ void tally_merge(struct tally *tally, const struct tally *from)
         for (size_t k = 0; k < BANDS_MAX; k++)
             tally->bands[j][k] += from->bands[j][k];
     hist_merge(&tally->connect, &from->connect);
+    hist_merge(&tally->session, &from->session);
     hist_merge(&tally->lag, &from->lag);
     tally->failed_count += from->failed_count;
     tally->starved_count += from->starved_count;

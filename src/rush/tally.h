@@ -45,6 +45,7 @@ struct tally {
     struct hist *latency[ENDPOINTS_MAX][OUTCOMES_MAX];
     struct hist *duration[ENDPOINTS_MAX];
     struct hist connect; /* fresh connections: until they stood */
+    struct hist session; /* stepwise crowds: whole sessions, from when each should have started */
     struct hist
         lag; /* how much later than intended the generator itself was, when it had a free connection */
     uint64_t failed_count;

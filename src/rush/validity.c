@@ -31,16 +31,10 @@ void report_add_note(struct rush_report *report, const char *format, ...)
     va_end(args);
 }
 
-/* How late the generator may be, and at which percentile. Several crowds share one histogram: the laxest
- * limit counts, and a burst's users must all have started. */
-struct lag_limit {
-    int64_t max_ns;
-    double percent;
-};
-
-static struct lag_limit lag_limit(const struct rush *rush)
+/* Several crowds share one histogram: the laxest limit counts, and a burst's users must all have started. */
+struct validity_lag validity_lag_of(const struct rush *rush, const struct tally *crowd)
 {
-    struct lag_limit limit = {0, LAG_PERCENT};
+    struct validity_lag lag = {.percent = LAG_PERCENT};
     for (size_t i = 0; i < rush->crowd_count; i++) {
         const struct plan *plan = &rush->crowds[i].plan;
         int64_t max_ns = 0;
@@ -49,26 +43,35 @@ static struct lag_limit lag_limit(const struct rush *rush)
         if (plan->kind == PLAN_CLOSED)
             max_ns = (plan->think_max_ns > 0 ? plan->think_max_ns : plan->interval_ns) / 10;
         if (plan->kind == PLAN_BURST) {
-            limit.percent = 100;
+            lag.percent = 100;
             max_ns = (int64_t)plan->vu_count * BURST_LAG_PER_USER_NS;
             max_ns = max_ns > BURST_LAG_MAX_NS ? max_ns : BURST_LAG_MAX_NS;
         }
-        limit.max_ns = max_ns > limit.max_ns ? max_ns : limit.max_ns;
+        lag.max_ns = max_ns > lag.max_ns ? max_ns : lag.max_ns;
     }
-    return limit;
+    lag.lag_ns = (int64_t)hist_percentile_ns(&crowd->lag, lag.percent);
+    return lag;
 }
 
-static void judge_lag(const struct rush *rush, const struct tally *crowd, struct rush_report *report)
+static double excess(struct validity_lag lag)
 {
-    struct lag_limit limit = lag_limit(rush);
-    int64_t lag_ns = (int64_t)hist_percentile_ns(&crowd->lag, limit.percent);
-    if (limit.max_ns == 0 || crowd->lag.count == 0 || lag_ns <= limit.max_ns)
+    return lag.max_ns == 0 ? 0 : (double)lag.lag_ns / (double)lag.max_ns;
+}
+
+struct validity_lag validity_lag_worse(struct validity_lag a, struct validity_lag b)
+{
+    return excess(b) > excess(a) ? b : a;
+}
+
+static void judge_lag(struct validity_lag lag, struct rush_report *report)
+{
+    if (lag.max_ns == 0 || lag.lag_ns <= lag.max_ns)
         return;
     report_add_reason(report,
         "the generator was late: p%g of its starts came %.1f ms after their time, at most %.1f ms are "
         "allowed; give "
         "it a core of its own, another machine, more --threads, or ask for less",
-        limit.percent, (double)lag_ns / NS_PER_MS, (double)limit.max_ns / NS_PER_MS);
+        lag.percent, (double)lag.lag_ns / NS_PER_MS, (double)lag.max_ns / NS_PER_MS);
 }
 
 static bool has_burst(const struct rush *rush)
@@ -107,7 +110,7 @@ bool validity_judge(const struct rush *rush, const struct validity_input *input,
             "%llu requests failed inside the generator (%s); raise the limit of open files (ulimit -n) or "
             "ask for less",
             (unsigned long long)local, strerror(input->last_errno));
-    judge_lag(rush, input->crowd, report);
+    judge_lag(input->lag, report);
     judge_busy(rush, input->busy, report);
     if (input->crowd->starved_count > 0)
         report_add_note(report,

@@ -20,10 +20,24 @@
 
 #include "rush/scenario.h"
 
+/* How late the generator was at the percentile that counts, beside what is allowed. */
+struct validity_lag {
+    int64_t lag_ns;
+    int64_t max_ns; /* 0: as late as it likes */
+    double percent;
+};
+
+/* Of one round: its crowds are rush->crowds, what they met is `crowd`. */
+struct validity_lag validity_lag_of(const struct rush *rush, const struct tally *crowd);
+
+/* The one of two that speaks more against the run. */
+struct validity_lag validity_lag_worse(struct validity_lag a, struct validity_lag b);
+
 struct validity_input {
     const struct tally *crowd;
     double busy; /* of the busiest thread, 0 to 1 */
     int last_errno;
+    struct validity_lag lag; /* of the worst round */
 };
 
 /* Adds reasons and notes to the report; true when the result is valid. */

@@ -15,12 +15,6 @@ void tries_init(struct tries *tries)
     list_init(&tries->by_time);
 }
 
-/* Ids are ours and follow one another; this scatters them. */
-static uint64_t hash_of(int64_t id)
-{
-    return (uint64_t)id * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 static bool has_id(const void *value, const void *key)
 {
     return ((const struct try_count *)value)->id == *(const int64_t *)key;
@@ -28,7 +22,7 @@ static bool has_id(const void *value, const void *key)
 
 static void drop(struct tries *tries, struct try_count *entry)
 {
-    bool was_in = map_remove(&tries->by_id, hash_of(entry->id), entry);
+    bool was_in = map_remove(&tries->by_id, map_hash_id(entry->id), entry);
     ENSURE(was_in);
     list_remove(&entry->node);
     free(entry);
@@ -55,7 +49,7 @@ static struct try_count *add_entry(struct tries *tries, int64_t id)
         return NULL;
     entry->id = id;
     list_init(&entry->node);
-    if (map_put(&tries->by_id, hash_of(id), entry))
+    if (map_put(&tries->by_id, map_hash_id(id), entry))
         return entry;
     free(entry);
     return NULL;
@@ -66,7 +60,7 @@ struct try_count tries_add(struct tries *tries, int64_t id, bool is_counted, int
     struct try_count *entry;
     while ((entry = oldest(tries)) != NULL && now_ns - entry->tried_ns > KEPT_NS)
         drop(tries, entry);
-    entry = map_get(&tries->by_id, hash_of(id), has_id, &id);
+    entry = map_get(&tries->by_id, map_hash_id(id), has_id, &id);
     if (entry == NULL)
         entry = add_entry(tries, id);
     if (entry == NULL)
@@ -81,7 +75,7 @@ struct try_count tries_add(struct tries *tries, int64_t id, bool is_counted, int
 
 void tries_forget(struct tries *tries, int64_t id)
 {
-    struct try_count *entry = map_get(&tries->by_id, hash_of(id), has_id, &id);
+    struct try_count *entry = map_get(&tries->by_id, map_hash_id(id), has_id, &id);
     if (entry != NULL)
         drop(tries, entry);
 }

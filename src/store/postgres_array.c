@@ -105,6 +105,22 @@ void column_put_null(struct column *column)
     column->count++;
 }
 
+void column_put_i64_or_null(struct column *column, int64_t value)
+{
+    if (value == 0)
+        column_put_null(column);
+    else
+        column_put_i64(column, value);
+}
+
+void column_put_ms_or_null(struct column *column, int64_t time_ms)
+{
+    if (time_ms == 0)
+        column_put_null(column);
+    else
+        column_put_ms(column, time_ms);
+}
+
 bool column_is_empty(const struct column *column)
 {
     return column->count == 0 && !column->has_overflowed;

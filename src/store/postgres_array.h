@@ -41,6 +41,10 @@ void column_put_i64(struct column *column, int64_t value);      /* INT8 */
 void column_put_ms(struct column *column, int64_t time_ms);     /* TIMESTAMPTZ, from ms since 1970 UTC */
 void column_put_null(struct column *column);
 
+/* The same, where 0 stands for NULL. */
+void column_put_i64_or_null(struct column *column, int64_t value);
+void column_put_ms_or_null(struct column *column, int64_t time_ms);
+
 /* Has nothing been put? What memory did not suffice for counts as put: column_finish tells. */
 bool column_is_empty(const struct column *column);
 

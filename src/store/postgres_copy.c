@@ -22,7 +22,7 @@
 #include "store/sqlite_source.h"
 
 enum {
-    FIELDS_MAX = 16,
+    FIELDS_MAX = 18,
     CHUNK_BYTES = 256 * 1024,
     COPY_STALL_MS = 60000,
     ROW_BYTES_MAX = 64 * 1024 * 1024, /* far above any row that the wire lets in */
@@ -48,7 +48,8 @@ static const struct table tables[COPY_TABLE_COUNT] = {
                      {"initial_stock", FIELD_BIG}, {"stock", FIELD_BIG}, {"price_minor", FIELD_BIG},
                      {"per_user_limit", FIELD_BIG}, {"start_time", FIELD_TIME}, {"end_time", FIELD_TIME},
                      {"state", FIELD_TEXT}, {"end_reason", FIELD_TEXT}, {"created_at", FIELD_TIME},
-                     {"created_by", FIELD_TEXT}, {"updated_at", FIELD_TIME}, {"updated_by", FIELD_TEXT}}},
+                     {"created_by", FIELD_TEXT}, {"updated_at", FIELD_TIME}, {"updated_by", FIELD_TEXT},
+                     {"category", FIELD_TEXT}, {"is_featured", FIELD_BOOL}}},
     {"purchase_log", {{"id", FIELD_BIG}, {"product_id", FIELD_BIG}, {"user_id", FIELD_TEXT},
                          {"nth", FIELD_BIG}, {"purchased_at", FIELD_TIME}}},
     {"idempotency_keys",
@@ -77,6 +78,20 @@ static const struct table tables[COPY_TABLE_COUNT] = {
     {"intake_state",
         {{"id", FIELD_BIG}, {"next_id", FIELD_BIG}, {"sent_id", FIELD_BIG}, {"executed_id", FIELD_BIG}}},
     {"secrets", {{"name", FIELD_TEXT}, {"value", FIELD_BYTES}}},
+    {"machines", {{"id", FIELD_BIG}, {"name", FIELD_TEXT}, {"status", FIELD_TEXT},
+                     {"is_draining", FIELD_BOOL}, {"usage_count", FIELD_BIG}, {"lease_id", FIELD_BIG},
+                     {"ticket_id", FIELD_BIG}, {"started_at", FIELD_TIME}, {"chosen_at", FIELD_TIME},
+                     {"product_id", FIELD_BIG}, {"units", FIELD_BIG}, {"purchase_id", FIELD_BIG},
+                     {"due_at", FIELD_TIME}, {"created_at", FIELD_TIME}, {"updated_at", FIELD_TIME}}},
+    {"leases",
+        {{"id", FIELD_BIG}, {"machine_id", FIELD_BIG}, {"ticket_id", FIELD_BIG}, {"started_at", FIELD_TIME},
+            {"chosen_at", FIELD_TIME}, {"product_id", FIELD_BIG}, {"units", FIELD_BIG},
+            {"purchase_id", FIELD_BIG}, {"outcome", FIELD_TEXT}, {"ended_at", FIELD_TIME}}},
+    {"tickets", {{"id", FIELD_BIG}, {"is_attached", FIELD_BOOL}, {"state", FIELD_TEXT},
+                    {"expires_at", FIELD_TIME}, {"first_lease_id", FIELD_BIG}, {"end_lease_id", FIELD_BIG},
+                    {"machine_id", FIELD_BIG}, {"created_at", FIELD_TIME}, {"ended_at", FIELD_TIME}}},
+    {"pool", {{"id", FIELD_BIG}, {"next_machine_id", FIELD_BIG}, {"next_lease_id", FIELD_BIG},
+                 {"next_ticket_id", FIELD_BIG}}},
 };
 
 struct postgres_copy {
@@ -95,7 +110,8 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE
 static const char take_tables_sql[] =
     "SET LOCAL lock_timeout = '10s';"
     "LOCK TABLE products, purchase_log, idempotency_keys, sequences, work, orders, payments, notifications,"
-    " accounts, intake_orders, intake_deliveries, intake_state, secrets IN EXCLUSIVE MODE";
+    " accounts, intake_orders, intake_deliveries, intake_state, secrets, machines, leases, tickets, pool"
+    " IN EXCLUSIVE MODE";
 
 /* Nodes have taken blocks of ids already, even when they have sold nothing. */
 static const char nodes_sql[] = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -107,7 +123,9 @@ static const char rows_sql[] = "SELECT (SELECT count(*) FROM products) + (SELECT
                                " + (SELECT count(*) FROM orders) + (SELECT count(*) FROM payments)"
                                " + (SELECT count(*) FROM notifications) + (SELECT count(*) FROM accounts)"
                                " + (SELECT count(*) FROM intake_orders)"
-                               " + (SELECT count(*) FROM intake_deliveries)";
+                               " + (SELECT count(*) FROM intake_deliveries)"
+                               " + (SELECT count(*) FROM machines) + (SELECT count(*) FROM leases)"
+                               " + (SELECT count(*) FROM tickets)";
 
 /* The one piece of work that every store has: its id may be another's in the file. */
 static const char clear_work_sql[] = "DELETE FROM work WHERE kind = 'intake-delivery'";
@@ -397,7 +415,8 @@ static enum err begin_copy(struct transfer *transfer)
 /* A new database has a row in it already, which gives way to the file's. */
 static bool is_seeded(const struct table *table)
 {
-    return strcmp(table->name, "intake_state") == 0 || strcmp(table->name, "secrets") == 0;
+    return strcmp(table->name, "intake_state") == 0 || strcmp(table->name, "secrets") == 0 ||
+           strcmp(table->name, "pool") == 0;
 }
 
 static enum err clear_seed(const struct transfer *transfer)
@@ -527,12 +546,25 @@ static enum err set_next_ids(struct postgres_copy *copy, struct error *error)
 
 /* --- the whole --- */
 
+/* Those that the file has: in an older one some are missing, which have a default. */
+static struct table fields_of_file(const struct postgres_copy *copy, const struct table *table)
+{
+    struct table present = {.name = table->name};
+    size_t count = 0;
+    for (size_t i = 0; i < FIELDS_MAX && table->fields[i].name != NULL; i++) {
+        if (sqlite_source_has_column(&copy->source, table->name, table->fields[i].name))
+            present.fields[count++] = table->fields[i];
+    }
+    return present;
+}
+
 static enum err copy_table(
     struct postgres_copy *copy, const struct table *table, struct copied_table *copied, struct error *error)
 {
     *copied = (struct copied_table){
         .name = table->name, .is_absent = !sqlite_source_has_table(&copy->source, table->name)};
-    struct transfer transfer = {.copy = copy, .table = table, .copied = copied, .error = error};
+    const struct table present = copied->is_absent ? *table : fields_of_file(copy, table);
+    struct transfer transfer = {.copy = copy, .table = &present, .copied = copied, .error = error};
     strbuf_init_heap(&transfer.chunk, ROW_BYTES_MAX);
     strbuf_init_heap(&transfer.row, ROW_BYTES_MAX);
     bool keeps_seed = copied->is_absent && is_seeded(table);
@@ -567,7 +599,9 @@ enum err postgres_copy_commit(struct postgres_copy *copy, struct error *error)
             "whether they are there",
             copy->source.path);
     if (err == ERR_NONE) /* the planner knows nothing of the new rows; a failure is no harm */
-        PQclear(PQexec(copy->conn, "ANALYZE products, purchase_log, idempotency_keys, work, orders, payments,"
-                                   " notifications, accounts, intake_orders, intake_deliveries"));
+        PQclear(
+            PQexec(copy->conn, "ANALYZE products, purchase_log, idempotency_keys, work, orders, payments,"
+                               " notifications, accounts, intake_orders, intake_deliveries, machines, leases,"
+                               " tickets"));
     return err;
 }

@@ -107,14 +107,61 @@ void postgres_listener_destroy(struct postgres_listener *listener)
     free(listener);
 }
 
+/* --- sets of names --- */
+
+const struct slice postgres_pool_notice = SLICE_INIT("@pool");
+
+/* Told when there is too much to name; no product's name. */
+static const char everything[] = "*";
+
+static void set_clear(struct stale *set)
+{
+    set->count = 0;
+    set->is_pool = false;
+    set->is_all = false;
+}
+
+static bool set_is_empty(const struct stale *set)
+{
+    return set->count == 0 && !set->is_pool && !set->is_all;
+}
+
+/* Once; a set that is full counts as everything. */
+static void set_put(struct stale *set, const char *name)
+{
+    size_t i = 0;
+    size_t len = strlen(name);
+    if (slice_eq(slice_cstr(name), postgres_pool_notice)) {
+        set->is_pool = true;
+        return;
+    }
+    while (i < set->count && strcmp(set->skus[i], name) != 0)
+        i++;
+    if (i == STALE_SKUS_MAX || len > SKU_LEN_MAX || strcmp(name, everything) == 0) {
+        set->is_all = true;
+    } else if (i == set->count) {
+        memcpy(set->skus[i], name, len + 1);
+        set->count++;
+    }
+}
+
+static void set_put_slice(struct stale *set, struct slice name)
+{
+    char text[SKU_LEN_MAX + 1];
+    if (name.len > SKU_LEN_MAX)
+        return;
+    memcpy(text, name.base, name.len);
+    text[name.len] = '\0';
+    set_put(set, text);
+}
+
 /* --- the engine's side --- */
 
 int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale)
 {
     pthread_mutex_lock(&listener->lock);
     *stale = listener->stale;
-    listener->stale.count = 0;
-    listener->stale.is_all = false;
+    set_clear(&listener->stale);
     int64_t confirmed_ns = listener->confirmed_ns;
     pthread_mutex_unlock(&listener->lock);
     return confirmed_ns;
@@ -127,37 +174,21 @@ void postgres_listener_give_back(struct postgres_listener *listener)
     pthread_mutex_unlock(&listener->lock);
 }
 
-/* Told when there is too much to name; no product's name. */
-static const char everything[] = "*";
-
-/* Once; a set that is full counts as everything. */
-static void put_sku(struct stale *set, const char *sku)
-{
-    size_t i = 0;
-    size_t len = strlen(sku);
-    while (i < set->count && strcmp(set->skus[i], sku) != 0)
-        i++;
-    if (i == STALE_SKUS_MAX || len > SKU_LEN_MAX || strcmp(sku, everything) == 0) {
-        set->is_all = true;
-    } else if (i == set->count) {
-        memcpy(set->skus[i], sku, len + 1);
-        set->count++;
-    }
-}
-
 void postgres_listener_owe(struct postgres_listener *listener, struct slice sku)
 {
-    char name[SKU_LEN_MAX + 1];
-    if (sku.len > SKU_LEN_MAX)
-        return;
-    memcpy(name, sku.base, sku.len);
-    name[sku.len] = '\0';
     pthread_mutex_lock(&listener->lock);
-    bool was_empty = listener->owed.count == 0;
-    put_sku(&listener->owed, name);
+    bool was_empty = set_is_empty(&listener->owed);
+    set_put_slice(&listener->owed, sku);
     pthread_mutex_unlock(&listener->lock);
     if (was_empty)
         signal_thread(listener);
+}
+
+void postgres_listener_note(struct postgres_listener *listener, struct slice sku)
+{
+    pthread_mutex_lock(&listener->lock);
+    set_put_slice(&listener->stale, sku);
+    pthread_mutex_unlock(&listener->lock);
 }
 
 /* --- the thread --- */
@@ -165,7 +196,7 @@ void postgres_listener_owe(struct postgres_listener *listener, struct slice sku)
 static void add_stale(struct postgres_listener *listener, const char *sku)
 {
     pthread_mutex_lock(&listener->lock);
-    put_sku(&listener->stale, sku);
+    set_put(&listener->stale, sku);
     pthread_mutex_unlock(&listener->lock);
 }
 
@@ -194,7 +225,7 @@ static void take_notifications(struct postgres_listener *listener)
                       notification->be_pid == PQbackendPID(listener->conn);
         if (!is_own) {
             add_stale(listener, notification->extra);
-            put_sku(&listener->heard, notification->extra);
+            set_put(&listener->heard, notification->extra);
             listener->follow_up_at_ns = clock_mono_ns() + (int64_t)FOLLOW_UP_MS * NS_PER_MS;
             wake_soon(listener);
         }
@@ -252,11 +283,11 @@ static void follow_up_when_due(struct postgres_listener *listener, int64_t now_n
     listener->follow_up_at_ns = 0;
     pthread_mutex_lock(&listener->lock);
     for (size_t i = 0; i < listener->heard.count; i++)
-        put_sku(&listener->stale, listener->heard.skus[i]);
+        set_put(&listener->stale, listener->heard.skus[i]);
+    listener->stale.is_pool = listener->stale.is_pool || listener->heard.is_pool;
     listener->stale.is_all = listener->stale.is_all || listener->heard.is_all;
     pthread_mutex_unlock(&listener->lock);
-    listener->heard.count = 0;
-    listener->heard.is_all = false;
+    set_clear(&listener->heard);
     wake_soon(listener);
 }
 
@@ -267,10 +298,11 @@ static void take_owed(struct postgres_listener *listener)
     pthread_mutex_lock(&listener->lock);
     for (size_t i = 0; i < listener->owed.count; i++)
         column_put_text(&listener->skus, slice_cstr(listener->owed.skus[i]));
+    if (listener->owed.is_pool)
+        column_put_text(&listener->skus, postgres_pool_notice);
     if (listener->owed.is_all)
         column_put_text(&listener->skus, slice_cstr(everything));
-    listener->owed.count = 0;
-    listener->owed.is_all = false;
+    set_clear(&listener->owed);
     pthread_mutex_unlock(&listener->lock);
 }
 
@@ -295,7 +327,7 @@ static bool ask(struct postgres_listener *listener, int64_t now_ns)
 static int64_t ask_at_ns(struct postgres_listener *listener)
 {
     pthread_mutex_lock(&listener->lock);
-    bool owes = listener->owed.count > 0 || listener->owed.is_all;
+    bool owes = !set_is_empty(&listener->owed);
     pthread_mutex_unlock(&listener->lock);
     return listener->last_asked_ns + (int64_t)(owes ? OWED_INTERVAL_MS : HEARTBEAT_MS) * NS_PER_MS;
 }

@@ -9,6 +9,7 @@
  *     work that commands name, by id (the work of a payment for who names its order)
  *     orders that commands name, by id
  *     the row that stands for all trading orders
+ *     the row that stands for all machines and tickets, and for the names of products
  *
  * What is looked for because it is due (sales, stored answers, work with its orders) is not waited for: what
  * others hold is skipped. An order is changed only by who holds its work, or has seen that there is none.
@@ -23,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "core/world_pool.h"
 
 enum {
     PURCHASE_ID_BLOCK = 10000, /* at least; a node that stops loses what is left of it, which is harmless */
@@ -161,9 +163,10 @@ static void plan_needs(struct loader *loader)
     const size_t *counts = loader->kind_counts;
     int64_t entries = (int64_t)loader->entry_count;
     loader->ids[IDS_PRODUCTS].needed =
-        (int64_t)(counts[COMMAND_PRODUCT_CREATE] + counts[COMMAND_PRODUCT_UPDATE]);
-    loader->ids[IDS_PURCHASES].needed = entries;
-    loader->ids[IDS_WORK].needed = entries /* each purchase may end a sale */
+        (int64_t)(counts[COMMAND_PRODUCT_CREATE] + counts[COMMAND_PRODUCT_UPDATE] +
+                  counts[COMMAND_PRODUCT_ADD]);
+    loader->ids[IDS_PURCHASES].needed = loader->unit_count;
+    loader->ids[IDS_WORK].needed = entries /* each may end a sale */
                                    + (int64_t)counts[COMMAND_ORDER_PLACE] +
                                    WORK_OF_FINISH * (int64_t)counts[COMMAND_WORK_FINISH];
     loader->ids[IDS_ACCOUNTS].needed = (int64_t)counts[COMMAND_ACCOUNT_REGISTER];
@@ -178,12 +181,14 @@ static bool plan(struct loader *loader, const struct command *const *commands, s
     for (size_t i = 0; i < count; i++) {
         const struct command *command = commands[i];
         loader->kind_counts[command->kind]++;
+        loader->holds_pool = loader->holds_pool || command_names_pool(command->kind);
         if (command->kind == COMMAND_WORK_CLAIM)
             loader->claim_counts[command->work->kind] += (int64_t)command->work->count_max;
         if (!command_names_product(command->kind)) {
             store->entries[count - ++loader->other_count] = (struct batch_entry){.command = command};
             continue;
         }
+        loader->unit_count += command->kind == COMMAND_MACHINE_CHOOSE ? command->pool->units : 1;
         size_t at = loader->entry_count++;
         store->entries[at] = (struct batch_entry){.sku = command->sku, .command = command};
         is_sorted = is_sorted && (at == 0 || slice_compare(store->entries[at - 1].sku, command->sku) <= 0);
@@ -228,6 +233,8 @@ static enum err send_load(struct loader *loader)
     enum err err = send_reservations(loader);
     if (err == ERR_NONE)
         err = loader_send_refresh(loader);
+    if (err == ERR_NONE && loader->refreshes_pool)
+        err = loader_send_pool(loader, STATEMENT_READ_POOL);
     if (err == ERR_NONE && loader->entry_count + loader->other_count > 0) {
         err = loader_send(loader, STATEMENT_BEGIN);
         loader->store->is_in_transaction = true;
@@ -235,6 +242,10 @@ static enum err send_load(struct loader *loader)
             err = loader_send_products(loader);
         if (err == ERR_NONE && loader->other_count > 0)
             err = loader_send_others(loader);
+        if (err == ERR_NONE && loader->holds_pool)
+            err = loader_send_pool(loader, STATEMENT_LOCK_POOL);
+        if (err == ERR_NONE && loader->kind_counts[COMMAND_PRODUCT_ADD] > 0)
+            err = loader_send_names(loader);
     }
     return err == ERR_NONE ? link_sync(&loader->store->link, loader->error) : err;
 }
@@ -244,12 +255,20 @@ static enum err receive_load(struct loader *loader)
     enum err err = receive_reservations(loader);
     if (err == ERR_NONE)
         err = loader_receive_refresh(loader);
+    if (err == ERR_NONE && loader->refreshes_pool)
+        err = loader_receive_pool(loader, STATEMENT_READ_POOL);
     if (err != ERR_NONE || loader->entry_count + loader->other_count == 0)
         return err;
     err = loader_receive(loader, STATEMENT_BEGIN, NULL);
     if (err == ERR_NONE)
         err = loader_receive_products(loader);
-    return err == ERR_NONE && loader->other_count > 0 ? loader_receive_others(loader) : err;
+    if (err == ERR_NONE && loader->other_count > 0)
+        err = loader_receive_others(loader);
+    if (err == ERR_NONE && loader->holds_pool)
+        err = loader_receive_pool(loader, STATEMENT_LOCK_POOL);
+    if (err == ERR_NONE && loader->kind_counts[COMMAND_PRODUCT_ADD] > 0)
+        err = loader_receive_names(loader);
+    return err;
 }
 
 /* --- a load --- */
@@ -314,7 +333,8 @@ enum err postgres_load(struct store *base, struct world *world, const struct com
         return loader_no_memory(&loader);
     int64_t confirmed_ns = postgres_listener_take(store->listener, &store->stale);
     loader_spare_locked(&loader);
-    bool has_work = count > 0 || store->stale.is_all || store->stale.count > 0;
+    loader.refreshes_pool = (store->stale.is_all || store->stale.is_pool) && !loader.holds_pool;
+    bool has_work = count > 0 || store->stale.is_all || store->stale.is_pool || store->stale.count > 0;
     enum err err = has_work ? run_again_when_cut(&loader, send_load, receive_load) : ERR_NONE;
     if (err == ERR_NONE)
         base->confirmed_ns = confirmed_ns;
@@ -363,6 +383,8 @@ static enum err send_due(struct loader *loader)
     int64_t kept_max = due->keys_kept_max < INT64_MAX ? (int64_t)due->keys_kept_max : INT64_MAX;
     link_param(link, postgres_i64(kept, kept_max));
     err = loader_send(loader, STATEMENT_LOCK_DUE_KEYS);
+    if (err == ERR_NONE)
+        err = loader_send_pool(loader, loader->holds_pool ? STATEMENT_LOCK_DUE_POOL : STATEMENT_READ_POOL);
     return err == ERR_NONE ? link_sync(link, loader->error) : err;
 }
 
@@ -373,7 +395,11 @@ static enum err receive_due(struct loader *loader)
         err = loader_receive(loader, STATEMENT_BEGIN, NULL);
     if (err == ERR_NONE)
         err = loader_receive(loader, STATEMENT_LOCK_DUE_PRODUCTS, loader_take_held_products);
-    return err == ERR_NONE ? loader_receive(loader, STATEMENT_LOCK_DUE_KEYS, take_due_keys) : err;
+    if (err == ERR_NONE)
+        err = loader_receive(loader, STATEMENT_LOCK_DUE_KEYS, take_due_keys);
+    if (err != ERR_NONE)
+        return err;
+    return loader_receive_pool(loader, loader->holds_pool ? STATEMENT_LOCK_DUE_POOL : STATEMENT_READ_POOL);
 }
 
 enum err postgres_load_due(
@@ -385,6 +411,8 @@ enum err postgres_load_due(
     ENSURE(!store->is_in_transaction);
     world_unload(world);
     loader.loader.ids[IDS_WORK].needed = DUE_SALES_MAX; /* each may end */
+    /* Who finds out only now that something is due does it with the next tick. */
+    loader.loader.holds_pool = world_pool_due_ms(world) <= due->edge_ms;
     return run_again_when_cut(&loader.loader, send_due, receive_due);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a load share: postgres_load.c (the plan and the way), postgres_load_products.c,
- * postgres_load_orders.c. Each of the latter has what it sends and what it receives, in the same order.
- * Engine thread.
+ * postgres_load_orders.c, postgres_load_pool.c. Each of the latter has what it sends and what it receives, in
+ * the same order. Engine thread.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_LOAD_H
 #define DOORBUSTER_STORE_POSTGRES_LOAD_H
@@ -21,8 +21,6 @@ struct reservation {
 
 enum reserved_ids { IDS_PRODUCTS, IDS_PURCHASES, IDS_WORK, IDS_ACCOUNTS, IDS_COUNT };
 
-enum { COMMAND_KIND_COUNT = COMMAND_INTAKE_EXECUTED + 1 };
-
 struct loader {
     struct postgres_store *store;
     struct world *world;
@@ -32,6 +30,12 @@ struct loader {
     size_t key_count;
     int64_t claim_counts[WORK_KIND_COUNT]; /* how much work of a kind may be claimed */
     struct reservation ids[IDS_COUNT];
+    int64_t unit_count;  /* that the commands may buy, at most */
+    bool holds_pool;     /* a command needs the pool */
+    bool refreshes_pool; /* others have changed it, and no command needs it */
+    int64_t pool_known;  /* version of the copy of the pool, -1: there is none yet */
+    bool has_pool;       /* its row has come */
+    bool was_all_of_pool;
     struct error *error;
 };
 
@@ -72,11 +76,23 @@ MUST_CHECK enum err loader_send_products(struct loader *loader);
 MUST_CHECK enum err loader_receive_products(struct loader *loader);
 
 take_rows loader_take_held_products;
+take_rows loader_take_seen_products;
 take_rows loader_take_keys;
 
 /* --- postgres_load_orders.c: work, orders, accounts, trading orders --- */
 
 MUST_CHECK enum err loader_send_others(struct loader *loader);
 MUST_CHECK enum err loader_receive_others(struct loader *loader);
+
+/* --- postgres_load_pool.c: machines, tickets, and names of products, which are given out under the same lock
+ * --- */
+
+/* `look` says how the row of the pool is read: READ, LOCK, or LOCK_DUE, which may find it taken. */
+MUST_CHECK enum err loader_send_pool(struct loader *loader, enum postgres_statement look);
+MUST_CHECK enum err loader_receive_pool(struct loader *loader, enum postgres_statement look);
+
+/* After the pool: are there products of the names that commands want to give? */
+MUST_CHECK enum err loader_send_names(struct loader *loader);
+MUST_CHECK enum err loader_receive_names(struct loader *loader);
 
 #endif

@@ -65,7 +65,8 @@ static bool next_group(const struct loader *loader, size_t *at, struct group *gr
         return false;
     *group = (struct group){.first = *at, .end = group_end(loader, *at)};
     for (size_t i = group->first; i < group->end; i++) {
-        bool is_purchase = loader->store->entries[i].command->kind == COMMAND_PURCHASE;
+        enum command_kind kind = loader->store->entries[i].command->kind;
+        bool is_purchase = kind == COMMAND_PURCHASE || kind == COMMAND_MACHINE_CHOOSE;
         group->has_buyers = group->has_buyers || is_purchase;
         group->has_managers = group->has_managers || !is_purchase;
     }
@@ -186,6 +187,11 @@ static enum err take_products(struct loader *loader, const PGresult *result, boo
 enum err loader_take_held_products(struct loader *loader, const PGresult *result)
 {
     return take_products(loader, result, true);
+}
+
+enum err loader_take_seen_products(struct loader *loader, const PGresult *result)
+{
+    return take_products(loader, result, false);
 }
 
 /* Those that were asked for and did not come are gone. */

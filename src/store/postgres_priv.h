@@ -50,6 +50,7 @@ MUST_CHECK enum err postgres_ask(PGconn *conn, const char *sql, const char *valu
 /* schema/postgres_001.sql and so on. */
 extern const char postgres_001_sql[];
 extern const char postgres_002_sql[];
+extern const char postgres_003_sql[];
 
 /*
  * Are the tables there, and of this version? ERR_OLDER: no, or older ones: the message names doorbuster
@@ -94,6 +95,13 @@ enum postgres_statement {
     STATEMENT_FIND_ORDERS,
     STATEMENT_FIND_ACCOUNTS,
     STATEMENT_LOCK_INTAKE,
+    STATEMENT_LOCK_POOL,
+    STATEMENT_LOCK_DUE_POOL,
+    STATEMENT_READ_POOL,
+    STATEMENT_READ_MACHINES,
+    STATEMENT_READ_LINE,
+    STATEMENT_READ_TICKETS,
+    STATEMENT_FIND_NAMES,
     STATEMENT_REFRESH_PRODUCTS,
     STATEMENT_REFRESH_ALL,
     /* commit */
@@ -119,6 +127,14 @@ enum postgres_statement {
     STATEMENT_CANCEL_INTAKE,
     STATEMENT_ADD_DELIVERIES,
     STATEMENT_SET_INTAKE,
+    STATEMENT_LABEL_PRODUCT,
+    STATEMENT_ADD_MACHINES,
+    STATEMENT_SET_MACHINES,
+    STATEMENT_REMOVE_MACHINES,
+    STATEMENT_ADD_LEASES,
+    STATEMENT_ADD_TICKETS,
+    STATEMENT_SET_TICKETS,
+    STATEMENT_SET_POOL,
     STATEMENT_NOTIFY,
     STATEMENT_COUNT
 };
@@ -137,8 +153,12 @@ enum { STALE_SKUS_MAX = 256 };
 struct stale {
     char skus[STALE_SKUS_MAX][SKU_LEN_MAX + 1];
     size_t count;
-    bool is_all; /* too many, or we were not listening for a while */
+    bool is_pool; /* machines and tickets */
+    bool is_all;  /* too many, or we were not listening for a while; the pool too */
 };
+
+/* How nodes call it among one another; no product's name. */
+extern const struct slice postgres_pool_notice;
 
 struct postgres_listener;
 
@@ -159,12 +179,18 @@ enum sheet_name {
     SHEET_INTAKE,
     SHEET_OLD_INTAKE,
     SHEET_DELIVERIES,
+    SHEET_MACHINES,
+    SHEET_SET_MACHINES,
+    SHEET_OLD_MACHINES,
+    SHEET_LEASES,
+    SHEET_TICKETS,
+    SHEET_SET_TICKETS,
     SHEET_SET_PRODUCTS,
     SHEET_NOTIFY,
     SHEET_COUNT
 };
 
-enum { LOAD_COLUMNS_MAX = 2, SHEET_COLUMNS_MAX = 15 };
+enum { LOAD_COLUMNS_MAX = 2, SHEET_COLUMNS_MAX = 16 };
 
 struct postgres_store {
     struct store base;
@@ -226,8 +252,12 @@ void postgres_unwatch(struct store *base);
 /* Takes over what has become stale and returns up to when that is known to be all. Engine thread. */
 int64_t postgres_listener_take(struct postgres_listener *listener, struct stale *stale);
 
-/* The others are to hear soon that this product has changed. Engine thread. */
+/* The others are to hear soon that this product, or the pool (postgres_pool_notice), has changed. Engine
+ * thread. */
 void postgres_listener_owe(struct postgres_listener *listener, struct slice sku);
+
+/* The next load shall look at this product. Engine thread. */
+void postgres_listener_note(struct postgres_listener *listener, struct slice sku);
 
 /* Gives it back when it could not be loaded. Engine thread. */
 void postgres_listener_give_back(struct postgres_listener *listener);

@@ -19,6 +19,10 @@
     " iceberg_qty, time_in_force, created_at, cancelled_at,"                                           \
     " (SELECT executed_at FROM intake_deliveries WHERE last_id >= intake_orders.id"                    \
     " AND first_id <= intake_orders.id ORDER BY last_id LIMIT 1) FROM intake_orders "
+#define MACHINE_COLUMNS                                                                                \
+    "machines.id, name, status, is_draining::int::bigint, usage_count, lease_id, machines.created_at," \
+    " machines.updated_at"
+#define PRODUCT_COLUMNS "SELECT id, sku, product_name, stock, created_at, updated_at FROM products "
 #define DEAD_OF_KIND(kind)                                                                      \
     "(SELECT id, subject, token FROM work WHERE kind = '" kind "' AND due_at = $1::timestamptz" \
     " AND id > $2::bigint ORDER BY id LIMIT $3::bigint)"
@@ -34,8 +38,10 @@ const struct link_statement postgres_reads[READ_COUNT] = {
          " ORDER BY nth DESC LIMIT 1) AS found",
             "look up purchases in"},
     [READ_SALE_TOTALS] =
-        {"SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers"
-         " FROM products, (SELECT count(*) AS units, count(DISTINCT user_id) AS buyers FROM purchase_log"
+        {"SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers,"
+         " by_machines FROM products, (SELECT count(*) AS units,"
+         " count(DISTINCT user_id) FILTER (WHERE user_id NOT LIKE ' %') AS buyers,"
+         " count(*) FILTER (WHERE user_id LIKE ' %') AS by_machines FROM purchase_log"
          " WHERE product_id = $1::bigint) AS sold WHERE products.id = $1::bigint",
             "count the purchases of a product in"},
     [READ_ORDER] =
@@ -88,17 +94,30 @@ const struct link_statement postgres_reads[READ_COUNT] = {
     [READ_INTAKE_RANGE] = {INTAKE_COLUMNS "WHERE id > $1::bigint AND id <= $2::bigint"
                                           " AND cancelled_at IS NULL ORDER BY id LIMIT $3::bigint",
         "look up trading orders in"},
+    [READ_MACHINE] = {"SELECT " MACHINE_COLUMNS " FROM machines WHERE id = $1::bigint",
+        "look up a machine in"},
+    [READ_MACHINES] = {"SELECT " MACHINE_COLUMNS
+                       " FROM machines WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint",
+        "list the machines of"},
+    [READ_PRODUCT] = {PRODUCT_COLUMNS "WHERE id = $1::bigint", "look up a product in"},
+    [READ_PRODUCTS] = {PRODUCT_COLUMNS "WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint",
+        "list the products of"},
+    [READ_TICKET] =
+        {"SELECT tickets.id, state, is_attached::int::bigint, expires_at, tickets.created_at, ended_at,"
+         " end_lease_id, machine_id, " MACHINE_COLUMNS " FROM tickets LEFT JOIN machines"
+         " ON machines.id = machine_id AND lease_id = end_lease_id WHERE tickets.id = $1::bigint",
+            "look up a ticket in"},
     [READ_BEGIN] = {"BEGIN READ ONLY", "read from"},
     [READ_ALLOW_LONG] = {"SET LOCAL statement_timeout = '25s'", "read from"},
     [READ_COMMIT] = {"COMMIT", "read from"},
 };
 
-static enum err no_memory(struct error *error)
+enum err postgres_question_no_memory(struct error *error)
 {
     return error_set(error, ERR_MEMORY, "no memory for an answer of the store");
 }
 
-static enum err damaged(
+enum err postgres_question_damaged(
     const struct postgres_reader *reader, const char *what, int64_t id, struct error *error)
 {
     char name[POSTGRES_NAME_LEN_MAX];
@@ -143,10 +162,10 @@ static enum err take_order(
         .position = result_i64(result, 0, 12),
     };
     if (!order_status_from_name(result_text(result, 0, 8), &order->status))
-        return damaged(reader, "order", order->id, error);
+        return postgres_question_damaged(reader, "order", order->id, error);
     return copy(question, result, 0, 1, &order->order_id) && copy(question, result, 0, 3, &order->items)
                ? ERR_NONE
-               : no_memory(error);
+               : postgres_question_no_memory(error);
 }
 
 static enum err put_states(struct postgres_reader *reader, const void *asked, struct error *error)
@@ -173,7 +192,7 @@ static enum err take_states(
         state->updated_ms = result_ms(result, row, 3);
         state->paid_ms = result_ms(result, row, 4);
         if (!order_status_from_name(result_text(result, row, 1), &state->status))
-            return damaged(reader, "order", state->id, error);
+            return postgres_question_damaged(reader, "order", state->id, error);
     }
     return ERR_NONE;
 }
@@ -195,15 +214,14 @@ static enum err take_totals(
 
 /* --- lists --- */
 
-/* Room for the rows that may come; NULL when memory is out. */
-static void *make_list(struct question *question, const PGresult *result, size_t row_size)
+void *postgres_make_list(struct question *question, const PGresult *result, size_t row_size)
 {
     ENSURE(PQntuples(result) <= QUESTION_ROWS_MAX);
     question->count = 0;
     return question_alloc(question, ((size_t)PQntuples(result) + 1) * row_size);
 }
 
-static void put_limit(struct postgres_reader *reader, const struct question *question)
+void postgres_put_limit(struct postgres_reader *reader, const struct question *question)
 {
     ENSURE(question->limit >= 1 && question->limit <= QUESTION_ROWS_MAX);
     postgres_put_number(reader, (int64_t)question->limit);
@@ -214,7 +232,7 @@ static enum err put_dead_letters(struct postgres_reader *reader, const void *ask
     const struct question *question = asked;
     postgres_put_ms(reader, WORK_DEAD_MS);
     postgres_put_number(reader, question->id);
-    put_limit(reader, question);
+    postgres_put_limit(reader, question);
     return ERR_NONE;
 }
 
@@ -236,11 +254,11 @@ static enum err take_dead_letters(
     struct postgres_reader *reader, const PGresult *result, void *asked, struct error *error)
 {
     struct question *question = asked;
-    question->dead_letters = make_list(question, result, sizeof *question->dead_letters);
+    question->dead_letters = postgres_make_list(question, result, sizeof *question->dead_letters);
     bool is_well = question->dead_letters != NULL;
     for (int row = 0; row < PQntuples(result) && is_well; row++)
         is_well = take_dead_letter(question, result, row, &question->dead_letters[question->count++]);
-    return is_well ? ERR_NONE : no_memory(error);
+    return is_well ? ERR_NONE : postgres_question_no_memory(error);
 }
 
 /* --- accounts --- */
@@ -269,7 +287,7 @@ static enum err take_account(
                      copy(question, result, 0, 2, &account->email) &&
                      copy(question, result, 0, 3, &account->full_name) &&
                      copy(question, result, 0, 4, &account->password_hash);
-    return is_copied ? ERR_NONE : no_memory(error);
+    return is_copied ? ERR_NONE : postgres_question_no_memory(error);
 }
 
 /* --- trading orders --- */
@@ -304,11 +322,11 @@ static enum err take_intake_row(struct postgres_reader *reader, const PGresult *
     };
     if (!intake_side_from_name(result_text(result, row, 3), &order->side) ||
         !intake_type_from_name(result_text(result, row, 4), &order->type))
-        return damaged(reader, "trading order", order->id, error);
+        return postgres_question_damaged(reader, "trading order", order->id, error);
     return copy(question, result, row, 2, &order->symbol) &&
                    copy(question, result, row, 10, &order->time_in_force)
                ? ERR_NONE
-               : no_memory(error);
+               : postgres_question_no_memory(error);
 }
 
 static enum err put_intake(struct postgres_reader *reader, const void *asked, struct error *error)
@@ -336,7 +354,7 @@ static enum err put_intake_list(struct postgres_reader *reader, const void *aske
     const struct question *question = asked;
     postgres_put_number(reader, question->account_id);
     postgres_put_number(reader, question->id_before);
-    put_limit(reader, question);
+    postgres_put_limit(reader, question);
     if (!wants_cancelled(question))
         postgres_put_number(reader, question->has_status ? (int64_t)question->status : -1);
     return ERR_NONE;
@@ -347,7 +365,7 @@ static enum err put_intake_range(struct postgres_reader *reader, const void *ask
     const struct question *question = asked;
     postgres_put_number(reader, question->id);
     postgres_put_number(reader, question->id_last);
-    put_limit(reader, question);
+    postgres_put_limit(reader, question);
     return ERR_NONE;
 }
 
@@ -356,9 +374,9 @@ static enum err take_intake_list(
 {
     struct question *question = asked;
     enum err err = ERR_NONE;
-    question->intake_rows = make_list(question, result, sizeof *question->intake_rows);
+    question->intake_rows = postgres_make_list(question, result, sizeof *question->intake_rows);
     if (question->intake_rows == NULL)
-        return no_memory(error);
+        return postgres_question_no_memory(error);
     for (int row = 0; row < PQntuples(result) && err == ERR_NONE; row++)
         err =
             take_intake_row(reader, result, row, question, &question->intake_rows[question->count++], error);
@@ -406,10 +424,9 @@ static bool make_inquiry(struct question *question, struct inquiry *inquiry)
         *inquiry =
             (struct inquiry){.read = READ_INTAKE_RANGE, .put = put_intake_range, .take = take_intake_list};
         return true;
-    case QUESTION_PURCHASE:
-        break; /* store_read_purchases */
+    default: /* QUESTION_PURCHASE is store_read_purchases */
+        return postgres_pool_inquiry(question, inquiry);
     }
-    return false;
 }
 
 /* The database takes no other text, not even to look for it. */

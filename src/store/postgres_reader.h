@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a reader share: postgres_reader.c (the way; purchases), postgres_questions.c (the
- * questions of question.h). One thread a reader.
+ * questions of question.h), postgres_questions_pool.c (those about machines, tickets and products). One
+ * thread a reader.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_READER_H
 #define DOORBUSTER_STORE_POSTGRES_READER_H
@@ -22,6 +23,11 @@ enum postgres_read {
     READ_INTAKE_ORDERS,
     READ_INTAKE_CANCELLED,
     READ_INTAKE_RANGE,
+    READ_MACHINE,
+    READ_MACHINES,
+    READ_PRODUCT,
+    READ_PRODUCTS,
+    READ_TICKET,
     /* around one that takes long */
     READ_BEGIN,
     READ_ALLOW_LONG,
@@ -67,5 +73,20 @@ void postgres_put_ms(struct postgres_reader *reader, int64_t time_ms);
 
 /* The columns 0..count - 1 as parameters. */
 MUST_CHECK enum err postgres_put_columns(struct postgres_reader *reader, int count, struct error *error);
+
+/* --- postgres_questions.c --- */
+
+enum err postgres_question_no_memory(struct error *error);
+enum err postgres_question_damaged(
+    const struct postgres_reader *reader, const char *what, int64_t id, struct error *error);
+
+/* Room for the rows that have come; NULL when memory is out. */
+void *postgres_make_list(struct question *question, const PGresult *result, size_t row_size);
+void postgres_put_limit(struct postgres_reader *reader, const struct question *question);
+
+/* --- postgres_questions_pool.c --- */
+
+/* False: it is about something else. */
+MUST_CHECK bool postgres_pool_inquiry(struct question *question, struct inquiry *inquiry);
 
 #endif

@@ -20,6 +20,7 @@ struct step {
 static const struct step steps[] = {
     {1, postgres_001_sql},
     {2, postgres_002_sql},
+    {3, postgres_003_sql},
 };
 _Static_assert(sizeof steps / sizeof steps[0] == POSTGRES_SCHEMA_VERSION, "one step a version");
 
@@ -29,10 +30,11 @@ static const char look_sql[] =
     "SELECT to_regclass('doorbuster_schema') IS NOT NULL,"
     " (SELECT count(to_regclass(name)) FROM unnest(ARRAY['products', 'purchase_log', 'purchases',"
     " 'idempotency_keys', 'sequences', 'work', 'orders', 'payments', 'notifications', 'accounts',"
-    " 'intake_orders', 'intake_deliveries', 'intake_state', 'secrets']) AS name),"
+    " 'intake_orders', 'intake_deliveries', 'intake_state', 'secrets', 'machines',"
+    " 'leases', 'tickets', 'pool']) AS name),"
     " current_setting('server_encoding')";
 
-enum { TABLE_COUNT = 14, ENCODING_SIZE = 32 };
+enum { TABLE_COUNT = 18, ENCODING_SIZE = 32 };
 
 struct look {
     bool is_ours;

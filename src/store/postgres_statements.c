@@ -22,6 +22,15 @@
 #define PRODUCT_COLUMNS                                                                               \
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
     " updated_at, sku, product_name, state, end_reason FROM products "
+#define POOL_ROW                                                                         \
+    "SELECT next_machine_id, next_lease_id, next_ticket_id, version, whole_version FROM" \
+    " pool WHERE id = 1"
+/* The version that is known, or before the first one when a copy of it may hold what is gone by now. */
+#define MACHINES_SINCE \
+    "(CASE WHEN (SELECT whole_version FROM pool WHERE id = 1) > $1::bigint THEN -1 ELSE $1::bigint END)"
+#define TICKET_COLUMNS                                                                                       \
+    "SELECT id, is_attached::int::bigint, expires_at, first_lease_id, end_lease_id, machine_id, created_at," \
+    " ended_at, state FROM tickets "
 
 const struct link_statement postgres_statements[STATEMENT_COUNT] = {
     [STATEMENT_READ_SECRET] = {"SELECT value FROM secrets WHERE name = 'tokens'", "read the secret of"},
@@ -85,6 +94,21 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
     [STATEMENT_LOCK_INTAKE] = {"SELECT next_id, sent_id, executed_id FROM intake_state WHERE id = 1"
                                " FOR NO KEY UPDATE",
         "lock the state of trading orders in"},
+    [STATEMENT_LOCK_POOL] = {POOL_ROW " FOR NO KEY UPDATE", "lock the machines in"},
+    [STATEMENT_LOCK_DUE_POOL] = {POOL_ROW " FOR NO KEY UPDATE SKIP LOCKED",
+        "look for leases that are due in"},
+    [STATEMENT_READ_POOL] = {POOL_ROW, "read the machines of"},
+    [STATEMENT_READ_MACHINES] =
+        {"SELECT id, is_draining::int::bigint, usage_count, created_at, updated_at, lease_id, ticket_id,"
+         " started_at, chosen_at, product_id, units, purchase_id, due_at, name, status FROM machines"
+         " WHERE era >= " MACHINES_SINCE " / 16 AND version > " MACHINES_SINCE,
+            "read the machines of"},
+    [STATEMENT_READ_LINE] = {TICKET_COLUMNS "WHERE state = 'waiting' ORDER BY id", "read the tickets of"},
+    [STATEMENT_READ_TICKETS] = {TICKET_COLUMNS "WHERE version > $1::bigint ORDER BY version",
+        "read the tickets of"},
+    [STATEMENT_FIND_NAMES] = {PRODUCT_COLUMNS
+        "WHERE product_name = ANY ($1::text[]) UNION ALL " PRODUCT_COLUMNS "WHERE sku = ANY ($2::text[])",
+        "look up products in"},
     [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},
     [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS, "read the products of"},
     [STATEMENT_PROBE] = {"UPDATE sequences SET next_value = next_value WHERE name = 'products'", "write to"},
@@ -187,6 +211,63 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
         {"UPDATE intake_state SET next_id = $1::bigint, sent_id = $2::bigint, executed_id = $3::bigint"
          " WHERE id = 1",
             "write the state of trading orders to"},
+    [STATEMENT_LABEL_PRODUCT] =
+        {"UPDATE products SET category = $2::text, is_featured = $3::bigint <> 0 WHERE id = $1::bigint",
+            "write products to"},
+    [STATEMENT_ADD_MACHINES] =
+        {"INSERT INTO machines (id, name, status, is_draining, usage_count, lease_id, ticket_id, started_at,"
+         " chosen_at, product_id, units, purchase_id, due_at, updated_at, version, created_at)"
+         " SELECT id, name, status, is_draining <> 0, usage_count, lease_id, ticket_id, started_at,"
+         " chosen_at, product_id, units, purchase_id, due_at, updated_at, version, created_at"
+         " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],"
+         " $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[],"
+         " $13::timestamptz[], $14::timestamptz[], $15::bigint[], $16::timestamptz[])"
+         " AS new (id, name, status, is_draining, usage_count, lease_id, ticket_id, started_at,"
+         " chosen_at, product_id, units, purchase_id, due_at, updated_at, version, created_at)",
+            "write machines to"},
+    [STATEMENT_SET_MACHINES] =
+        {"UPDATE machines SET name = new.name, status = new.status, is_draining = new.is_draining <> 0,"
+         " usage_count = new.usage_count, lease_id = new.lease_id, ticket_id = new.ticket_id,"
+         " started_at = new.started_at, chosen_at = new.chosen_at, product_id = new.product_id,"
+         " units = new.units, purchase_id = new.purchase_id, due_at = new.due_at,"
+         " updated_at = new.updated_at, version = new.version"
+         " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],"
+         " $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[],"
+         " $13::timestamptz[], $14::timestamptz[], $15::bigint[])"
+         " AS new (id, name, status, is_draining, usage_count, lease_id, ticket_id, started_at,"
+         " chosen_at, product_id, units, purchase_id, due_at, updated_at, version)"
+         " WHERE machines.id = new.id",
+            "write machines to"},
+    [STATEMENT_REMOVE_MACHINES] = {"DELETE FROM machines WHERE id = ANY ($1::bigint[])",
+        "remove machines from"},
+    [STATEMENT_ADD_LEASES] =
+        {"INSERT INTO leases (id, machine_id, ticket_id, started_at, chosen_at, product_id, units,"
+         " purchase_id, outcome, ended_at) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[],"
+         " $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],"
+         " $10::timestamptz[])",
+            "write leases to"},
+    [STATEMENT_ADD_TICKETS] =
+        {"INSERT INTO tickets (id, state, expires_at, end_lease_id, machine_id, ended_at, version,"
+         " is_attached, first_lease_id, created_at)"
+         " SELECT id, state, expires_at, end_lease_id, machine_id, ended_at, version, is_attached <> 0,"
+         " first_lease_id, created_at"
+         " FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[],"
+         " $6::timestamptz[], $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[])"
+         " AS new (id, state, expires_at, end_lease_id, machine_id, ended_at, version, is_attached,"
+         " first_lease_id, created_at)",
+            "write tickets to"},
+    [STATEMENT_SET_TICKETS] =
+        {"UPDATE tickets SET state = new.state, expires_at = new.expires_at,"
+         " end_lease_id = new.end_lease_id, machine_id = new.machine_id, ended_at = new.ended_at,"
+         " version = new.version FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[],"
+         " $5::bigint[], $6::timestamptz[], $7::bigint[])"
+         " AS new (id, state, expires_at, end_lease_id, machine_id, ended_at, version)"
+         " WHERE tickets.id = new.id",
+            "write tickets to"},
+    [STATEMENT_SET_POOL] =
+        {"UPDATE pool SET next_machine_id = $1::bigint, next_lease_id = $2::bigint,"
+         " next_ticket_id = $3::bigint, version = $4::bigint, whole_version = $5::bigint WHERE id = 1",
+            "write the state of the machines to"},
     [STATEMENT_NOTIFY] = {"SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku",
         "tell other nodes through"},
 };

@@ -42,6 +42,14 @@ static const struct sheet sheets[SHEET_COUNT] = {
         {INT, INT, TEXT, TEXT, TEXT, INT, INT, INT, INT, INT, TEXT, TIME}},
     [SHEET_OLD_INTAKE] = {STATEMENT_CANCEL_INTAKE, 2, {INT, TIME}},
     [SHEET_DELIVERIES] = {STATEMENT_ADD_DELIVERIES, 3, {INT, INT, TIME}},
+    [SHEET_MACHINES] = {STATEMENT_ADD_MACHINES, 16,
+        {INT, TEXT, TEXT, INT, INT, INT, INT, TIME, TIME, INT, INT, INT, TIME, TIME, INT, TIME}},
+    [SHEET_SET_MACHINES] = {STATEMENT_SET_MACHINES, 15,
+        {INT, TEXT, TEXT, INT, INT, INT, INT, TIME, TIME, INT, INT, INT, TIME, TIME, INT}},
+    [SHEET_OLD_MACHINES] = {STATEMENT_REMOVE_MACHINES, 1, {INT}},
+    [SHEET_LEASES] = {STATEMENT_ADD_LEASES, 10, {INT, INT, INT, TIME, TIME, INT, INT, INT, TEXT, TIME}},
+    [SHEET_TICKETS] = {STATEMENT_ADD_TICKETS, 10, {INT, TEXT, TIME, INT, INT, TIME, INT, INT, INT, TIME}},
+    [SHEET_SET_TICKETS] = {STATEMENT_SET_TICKETS, 7, {INT, TEXT, TIME, INT, INT, TIME, INT}},
     [SHEET_SET_PRODUCTS] = {STATEMENT_SET_PRODUCTS, 11,
         {INT, INT, INT, INT, INT, TIME, TIME, TIME, TEXT, TEXT, TEXT}},
     [SHEET_NOTIFY] = {STATEMENT_NOTIFY, 1, {TEXT}},
@@ -164,8 +172,10 @@ static enum err write_change(struct writer *writer, const struct change *change)
     case CHANGE_KEY_REMOVED:
         return put_old_key(writer, change->key);
     default:
-        return writer_put_order_change(writer, change);
+        break;
     }
+    enum err err;
+    return writer_put_pool_change(writer, change, &err) ? err : writer_put_order_change(writer, change);
 }
 
 /* --- the values of products, and who hears of them --- */
@@ -229,6 +239,8 @@ static void put_notices(struct writer *writer)
         last = change->product;
         column_put_text(writer_row(writer, SHEET_NOTIFY), change->product->sku);
     }
+    if (writer_pool_news(writer) == POOL_LINE_MOVED)
+        column_put_text(writer_row(writer, SHEET_NOTIFY), postgres_pool_notice);
 }
 
 static void owe_quiet(struct writer *writer)
@@ -239,6 +251,8 @@ static void owe_quiet(struct writer *writer)
         if (change->kind == CHANGE_PRODUCT_UPDATED && is_quiet(change))
             postgres_listener_owe(writer->store->listener, change->product->sku);
     }
+    if (writer_pool_news(writer) == POOL_CHANGED)
+        postgres_listener_owe(writer->store->listener, postgres_pool_notice);
 }
 
 /* --- the transaction --- */

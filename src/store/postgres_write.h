@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a commit share: postgres_write.c (the transaction; products and stored answers),
- * postgres_write_orders.c (work, orders, accounts, trading orders). Engine thread.
+ * postgres_write_orders.c (work, orders, accounts, trading orders), postgres_write_pool.c (machines, leases,
+ * tickets). Engine thread.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_WRITE_H
 #define DOORBUSTER_STORE_POSTGRES_WRITE_H
@@ -25,5 +26,12 @@ MUST_CHECK enum err writer_send(struct writer *writer, enum postgres_statement s
 
 /* The changes of work, orders, accounts and trading orders. */
 MUST_CHECK enum err writer_put_order_change(struct writer *writer, const struct change *change);
+
+/* The changes of machines, leases, tickets and labels; false: it is none of them. */
+MUST_CHECK bool writer_put_pool_change(struct writer *writer, const struct change *change, enum err *err);
+
+/* What other nodes have to hear of the pool. */
+enum pool_news { POOL_AS_IT_WAS, POOL_CHANGED, POOL_LINE_MOVED };
+enum pool_news writer_pool_news(const struct writer *writer);
 
 #endif

@@ -44,15 +44,6 @@ static void put_work(struct writer *writer, const struct change *change)
 
 /* --- orders --- */
 
-/* 0 is none. */
-static void put_ms_or_null(struct column *column, int64_t time_ms)
-{
-    if (time_ms == 0)
-        column_put_null(column);
-    else
-        column_put_ms(column, time_ms);
-}
-
 static void put_new_order(
     struct writer *writer, const struct order *order, const struct order_request *request)
 {
@@ -65,13 +56,13 @@ static void put_new_order(
     column_put_i64(&row[5], order->amount_minor);
     column_put_i64(&row[6], order->priority);
     column_put_i64(&row[7], request->is_sync ? 1 : 0);
-    put_ms_or_null(&row[8], order->deadline_ms);
+    column_put_ms_or_null(&row[8], order->deadline_ms);
     column_put_text(&row[9], slice_make(order->fingerprint, FINGERPRINT_BYTES));
     column_put_text(&row[10], order_status_name(order->values.status));
     column_put_i64(&row[11], order->values.attempts);
     column_put_ms(&row[12], order->created_ms);
     column_put_ms(&row[13], order->values.updated_ms);
-    put_ms_or_null(&row[14], order->values.paid_ms);
+    column_put_ms_or_null(&row[14], order->values.paid_ms);
 }
 
 static void put_order(struct writer *writer, const struct order *order)
@@ -81,7 +72,7 @@ static void put_order(struct writer *writer, const struct order *order)
     column_put_text(&row[1], order_status_name(order->values.status));
     column_put_i64(&row[2], order->values.attempts);
     column_put_ms(&row[3], order->values.updated_ms);
-    put_ms_or_null(&row[4], order->values.paid_ms);
+    column_put_ms_or_null(&row[4], order->values.paid_ms);
 }
 
 static void put_payment(struct writer *writer, const struct change *change)

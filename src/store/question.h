@@ -11,6 +11,7 @@
 #include "base/slice.h"
 #include "core/account.h"
 #include "core/intake.h"
+#include "core/machine.h"
 #include "core/world_order.h"
 
 enum question_kind {
@@ -23,6 +24,11 @@ enum question_kind {
     QUESTION_INTAKE_ORDER,  /* a trading order by its id */
     QUESTION_INTAKE_ORDERS, /* trading orders of an account, newest first */
     QUESTION_INTAKE_RANGE,  /* trading orders to be sent to the sink, oldest first */
+    QUESTION_MACHINE,       /* a machine by its id */
+    QUESTION_MACHINES,      /* machines, by id */
+    QUESTION_PRODUCT,       /* a product by its id */
+    QUESTION_PRODUCTS,      /* products, by id */
+    QUESTION_TICKET,        /* a ticket by its id, and the machine that it was served with */
 };
 
 /* A purchase as GET /api/v1/purchases tells it. */
@@ -107,14 +113,27 @@ struct intake_row {
     int64_t updated_ms; /* when it was cancelled or executed; else created_ms */
 };
 
+/* A place in the waiting line. */
+struct ticket_row {
+    int64_t id;
+    enum ticket_state state;
+    bool is_attached;
+    int64_t until_ms; /* it expires then, unless it is kept */
+    int64_t created_ms;
+    int64_t ended_ms;   /* 0: it waits */
+    int64_t lease_id;   /* served; else 0 */
+    int64_t machine_id; /* served; else 0 */
+};
+
 struct question_memory;
 
 struct question {
     enum question_kind kind;
     /* asked */
-    struct slice name;  /* ORDER: order_id; ACCOUNT: e-mail in lower case, or empty for `id` */
-    int64_t id;         /* ACCOUNT, INTAKE_ORDER; DEAD_LETTERS, INTAKE_RANGE: only ids above it */
-    int64_t id_last;    /* INTAKE_RANGE: up to it */
+    struct slice name; /* ORDER: order_id; ACCOUNT: e-mail in lower case, or empty for `id` */
+    int64_t id;      /* ACCOUNT, INTAKE_ORDER, MACHINE, PRODUCT, TICKET; DEAD_LETTERS, INTAKE_RANGE, MACHINES,
+                        PRODUCTS: only ids above it */
+    int64_t id_last; /* INTAKE_RANGE: up to it */
     int64_t id_before;  /* INTAKE_ORDERS: only ids below it */
     int64_t account_id; /* INTAKE_ORDERS */
     bool has_status;    /* INTAKE_ORDERS: only those with `status` */
@@ -126,13 +145,19 @@ struct question {
     struct order_state *states; /* ORDER_STATES: the asker's array */
     size_t state_count;
     /* answered */
-    bool is_found; /* ORDER, ACCOUNT, INTAKE_ORDER */
+    bool is_found; /* ORDER, ACCOUNT, INTAKE_ORDER, MACHINE, PRODUCT, TICKET */
     struct order_row order;
     struct order_totals totals;
     struct account_row account;
     struct intake_row intake;         /* INTAKE_ORDER */
     struct intake_row *intake_rows;   /* INTAKE_ORDERS, INTAKE_RANGE: `count` of them */
     struct dead_letter *dead_letters; /* `count` of them */
+    struct machine_row machine;       /* MACHINE; TICKET: of its lease, as it is now, when has_machine */
+    bool has_machine;                 /* TICKET: that lease has not ended */
+    struct machine_row *machines;     /* MACHINES: `count` of them */
+    struct product_row product;       /* PRODUCT */
+    struct product_row *products;     /* PRODUCTS: `count` of them */
+    struct ticket_row ticket;
     size_t count;
     struct question_memory *memory; /* begins as NULL */
 };

@@ -17,6 +17,10 @@
     " (SELECT executed_at FROM intake_deliveries WHERE last_id >= intake_orders.id ORDER BY last_id LIMIT " \
     "1)"                                                                                                    \
     " FROM intake_orders "
+#define MACHINE_COLUMNS                                                                                      \
+    "SELECT id, name, status, is_draining, usage_count, coalesce(lease_id, 0), created_at, updated_at FROM " \
+    "machines "
+#define PRODUCT_COLUMNS "SELECT id, sku, product_name, stock, created_at, updated_at FROM products "
 #define IS_EXECUTED "id <= (SELECT executed_id FROM intake_state)"
 
 static const char *const texts[ASK_COUNT] = {
@@ -39,6 +43,12 @@ static const char *const texts[ASK_COUNT] = {
     [ASK_INTAKE_EXECUTED_ID] = "SELECT executed_id FROM intake_state",
     [ASK_INTAKE_RANGE] =
         INTAKE_COLUMNS "WHERE id > ?1 AND id <= ?2 AND cancelled_at IS NULL ORDER BY id LIMIT ?3",
+    [ASK_MACHINE] = MACHINE_COLUMNS "WHERE id = ?1",
+    [ASK_MACHINES] = MACHINE_COLUMNS "WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [ASK_PRODUCT] = PRODUCT_COLUMNS "WHERE id = ?1",
+    [ASK_PRODUCTS] = PRODUCT_COLUMNS "WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [ASK_TICKET] = "SELECT id, state, is_attached, expires_at, created_at, ended_at, end_lease_id, machine_id"
+                   " FROM tickets WHERE id = ?1",
 };
 
 int sqlite_ask_init(struct sqlite_reader *reader)
@@ -55,24 +65,12 @@ void sqlite_ask_fini(struct sqlite_reader *reader)
         (void)sqlite3_finalize(reader->asks[i]);
 }
 
-/* One question on its way. */
-struct ask {
-    struct sqlite_reader *reader;
-    struct question *question;
-    struct error *error;
-    int64_t executed_id; /* up to which trading orders are executed */
-};
-
-/* Takes in one row. */
-typedef enum err take_row(struct ask *ask, sqlite3_stmt *row);
-
 static const char *path_of(const struct ask *ask)
 {
     return ((const struct sqlite_store *)ask->reader->base.store)->path;
 }
 
-/* Runs the statement, whose parameters are bound. */
-static enum err run(struct ask *ask, enum ask_statement which, take_row *take)
+enum err ask_run(struct ask *ask, enum ask_statement which, take_row *take)
 {
     sqlite3_stmt *statement = ask->reader->asks[which];
     enum err err = ERR_NONE;
@@ -85,19 +83,19 @@ static enum err run(struct ask *ask, enum ask_statement which, take_row *take)
     return err;
 }
 
-static enum err damaged(const struct ask *ask, const char *table, int64_t id)
+enum err ask_damaged(const struct ask *ask, const char *table, int64_t id)
 {
     return error_set(ask->error, ERR_CORRUPT,
         "row %lld of %s in %s holds what doorbuster never writes; run doorbuster verify and restore a backup",
         (long long)id, table, path_of(ask));
 }
 
-static enum err no_memory(const struct ask *ask)
+enum err ask_no_memory(const struct ask *ask)
 {
     return error_set(ask->error, ERR_MEMORY, "no memory for an answer of the store");
 }
 
-static bool copy(struct ask *ask, sqlite3_stmt *row, int at, struct slice *text)
+bool ask_copy(struct ask *ask, sqlite3_stmt *row, int at, struct slice *text)
 {
     return question_copy(ask->question, row_text(row, at), text);
 }
@@ -121,9 +119,10 @@ static enum err take_order(struct ask *ask, sqlite3_stmt *row)
     };
     question->is_found = true;
     if (!order_status_from_name(row_text(row, 8), &order->status))
-        return damaged(ask, "orders", order->id);
-    return copy(ask, row, 1, &order->order_id) && copy(ask, row, 3, &order->items) ? ERR_NONE
-                                                                                   : no_memory(ask);
+        return ask_damaged(ask, "orders", order->id);
+    return ask_copy(ask, row, 1, &order->order_id) && ask_copy(ask, row, 3, &order->items)
+               ? ERR_NONE
+               : ask_no_memory(ask);
 }
 
 static enum err take_position(struct ask *ask, sqlite3_stmt *row)
@@ -136,12 +135,12 @@ static enum err ask_order(struct ask *ask)
 {
     struct question *question = ask->question;
     bind_text(ask->reader->asks[ASK_ORDER], 1, question->name);
-    enum err err = run(ask, ASK_ORDER, take_order);
+    enum err err = ask_run(ask, ASK_ORDER, take_order);
     if (err != ERR_NONE || !question->is_found || question->order.status != ORDER_PENDING)
         return err;
     bind_i64(ask->reader->asks[ASK_POSITION], 1, question->order.id);
     bind_i64(ask->reader->asks[ASK_POSITION], 2, QUESTION_POSITION_MAX);
-    return run(ask, ASK_POSITION, take_position);
+    return ask_run(ask, ASK_POSITION, take_position);
 }
 
 static enum err take_state(struct ask *ask, sqlite3_stmt *row)
@@ -152,7 +151,7 @@ static enum err take_state(struct ask *ask, sqlite3_stmt *row)
     state->updated_ms = sqlite3_column_int64(row, 2);
     state->paid_ms = sqlite3_column_int64(row, 3);
     return order_status_from_name(row_text(row, 0), &state->status) ? ERR_NONE
-                                                                    : damaged(ask, "orders", state->id);
+                                                                    : ask_damaged(ask, "orders", state->id);
 }
 
 static enum err ask_states(struct ask *ask)
@@ -163,7 +162,7 @@ static enum err ask_states(struct ask *ask)
         struct order_state *state = &question->states[question->count];
         *state = (struct order_state){.id = state->id};
         bind_i64(ask->reader->asks[ASK_ORDER_STATE], 1, state->id);
-        err = run(ask, ASK_ORDER_STATE, take_state);
+        err = ask_run(ask, ASK_ORDER_STATE, take_state);
     }
     return err;
 }
@@ -172,7 +171,7 @@ static enum err take_total(struct ask *ask, sqlite3_stmt *row)
 {
     enum order_status status;
     if (!order_status_from_name(row_text(row, 0), &status))
-        return damaged(ask, "orders", 0);
+        return ask_damaged(ask, "orders", 0);
     ask->question->totals.counts[status] = sqlite3_column_int64(row, 1);
     return ERR_NONE;
 }
@@ -186,14 +185,13 @@ static enum err take_oldest(struct ask *ask, sqlite3_stmt *row)
 static enum err ask_totals(struct ask *ask)
 {
     ask->question->totals = (struct order_totals){0};
-    enum err err = run(ask, ASK_ORDER_TOTALS, take_total);
-    return err == ERR_NONE ? run(ask, ASK_OLDEST_PENDING, take_oldest) : err;
+    enum err err = ask_run(ask, ASK_ORDER_TOTALS, take_total);
+    return err == ERR_NONE ? ask_run(ask, ASK_OLDEST_PENDING, take_oldest) : err;
 }
 
 /* --- lists --- */
 
-/* Room for the rows that may come. */
-static void *make_list(struct ask *ask, size_t row_size)
+void *ask_make_list(struct ask *ask, size_t row_size)
 {
     struct question *question = ask->question;
     ENSURE(question->limit >= 1 && question->limit <= QUESTION_ROWS_MAX);
@@ -212,20 +210,20 @@ static enum err take_dead_letter(struct ask *ask, sqlite3_stmt *row)
         .created_ms = sqlite3_column_int64(row, 5),
     };
     bool is_copied =
-        copy(ask, row, 1, &letter->order_id) && (!is_email || copy(ask, row, 3, &letter->target));
-    return is_copied ? ERR_NONE : no_memory(ask);
+        ask_copy(ask, row, 1, &letter->order_id) && (!is_email || ask_copy(ask, row, 3, &letter->target));
+    return is_copied ? ERR_NONE : ask_no_memory(ask);
 }
 
 static enum err ask_dead_letters(struct ask *ask)
 {
     sqlite3_stmt *statement = ask->reader->asks[ASK_DEAD_LETTERS];
-    ask->question->dead_letters = make_list(ask, sizeof *ask->question->dead_letters);
+    ask->question->dead_letters = ask_make_list(ask, sizeof *ask->question->dead_letters);
     if (ask->question->dead_letters == NULL)
-        return no_memory(ask);
+        return ask_no_memory(ask);
     bind_i64(statement, 1, WORK_DEAD_MS);
     bind_i64(statement, 2, ask->question->id);
     bind_i64(statement, 3, (int64_t)ask->question->limit);
-    return run(ask, ASK_DEAD_LETTERS, take_dead_letter);
+    return ask_run(ask, ASK_DEAD_LETTERS, take_dead_letter);
 }
 
 /* --- accounts --- */
@@ -236,9 +234,10 @@ static enum err take_account(struct ask *ask, sqlite3_stmt *row)
     account->id = sqlite3_column_int64(row, 0);
     account->created_ms = sqlite3_column_int64(row, 5);
     ask->question->is_found = true;
-    bool is_copied = copy(ask, row, 1, &account->username) && copy(ask, row, 2, &account->email) &&
-                     copy(ask, row, 3, &account->full_name) && copy(ask, row, 4, &account->password_hash);
-    return is_copied ? ERR_NONE : no_memory(ask);
+    bool is_copied = ask_copy(ask, row, 1, &account->username) && ask_copy(ask, row, 2, &account->email) &&
+                     ask_copy(ask, row, 3, &account->full_name) &&
+                     ask_copy(ask, row, 4, &account->password_hash);
+    return is_copied ? ERR_NONE : ask_no_memory(ask);
 }
 
 static enum err ask_account(struct ask *ask)
@@ -246,10 +245,10 @@ static enum err ask_account(struct ask *ask)
     const struct question *question = ask->question;
     if (question->name.len > 0) {
         bind_text(ask->reader->asks[ASK_ACCOUNT_BY_EMAIL], 1, question->name);
-        return run(ask, ASK_ACCOUNT_BY_EMAIL, take_account);
+        return ask_run(ask, ASK_ACCOUNT_BY_EMAIL, take_account);
     }
     bind_i64(ask->reader->asks[ASK_ACCOUNT_BY_ID], 1, question->id);
-    return run(ask, ASK_ACCOUNT_BY_ID, take_account);
+    return ask_run(ask, ASK_ACCOUNT_BY_ID, take_account);
 }
 
 /* --- trading orders --- */
@@ -282,9 +281,10 @@ static enum err read_intake(struct ask *ask, sqlite3_stmt *row, struct intake_ro
                                       : order->created_ms;
     if (!intake_side_from_name(row_text(row, 3), &order->side) ||
         !intake_type_from_name(row_text(row, 4), &order->type))
-        return damaged(ask, "intake_orders", order->id);
-    return copy(ask, row, 2, &order->symbol) && copy(ask, row, 10, &order->time_in_force) ? ERR_NONE
-                                                                                          : no_memory(ask);
+        return ask_damaged(ask, "intake_orders", order->id);
+    return ask_copy(ask, row, 2, &order->symbol) && ask_copy(ask, row, 10, &order->time_in_force)
+               ? ERR_NONE
+               : ask_no_memory(ask);
 }
 
 static enum err take_intake(struct ask *ask, sqlite3_stmt *row)
@@ -302,13 +302,13 @@ static enum err ask_intake_range(struct ask *ask)
 {
     struct question *question = ask->question;
     sqlite3_stmt *statement = ask->reader->asks[ASK_INTAKE_RANGE];
-    question->intake_rows = make_list(ask, sizeof *question->intake_rows);
+    question->intake_rows = ask_make_list(ask, sizeof *question->intake_rows);
     if (question->intake_rows == NULL)
-        return no_memory(ask);
+        return ask_no_memory(ask);
     bind_i64(statement, 1, question->id);
     bind_i64(statement, 2, question->id_last);
     bind_i64(statement, 3, (int64_t)question->limit);
-    return run(ask, ASK_INTAKE_RANGE, take_intake_row);
+    return ask_run(ask, ASK_INTAKE_RANGE, take_intake_row);
 }
 
 static enum err take_executed_id(struct ask *ask, sqlite3_stmt *row)
@@ -320,7 +320,7 @@ static enum err take_executed_id(struct ask *ask, sqlite3_stmt *row)
 static enum err ask_intake(struct ask *ask, int64_t id, take_row *take)
 {
     bind_i64(ask->reader->asks[ASK_INTAKE_ORDER], 1, id);
-    return run(ask, ASK_INTAKE_ORDER, take);
+    return ask_run(ask, ASK_INTAKE_ORDER, take);
 }
 
 /* An order of the account from which a walk need not begin at the latest: who goes on with a list names one.
@@ -344,7 +344,7 @@ static enum err plan_walk(struct ask *ask, struct intake_walk *walk)
     if (err != ERR_NONE || !question->has_status)
         return err;
     walk->pick = question->status == INTAKE_CANCELLED ? INTAKE_PICK_CANCELLED : INTAKE_PICK_NOT_CANCELLED;
-    err = run(ask, ASK_INTAKE_EXECUTED_ID, take_executed_id);
+    err = ask_run(ask, ASK_INTAKE_EXECUTED_ID, take_executed_id);
     if (question->status == INTAKE_QUEUED)
         walk->id_above = ask->executed_id;
     else if (question->status == INTAKE_EXECUTED && ask->executed_id < walk->id_below)
@@ -377,9 +377,9 @@ static enum err ask_intake_orders(struct ask *ask)
     struct intake_walk walk;
     int64_t ids[WALKED_MAX];
     size_t walked;
-    question->intake_rows = make_list(ask, sizeof *question->intake_rows);
+    question->intake_rows = ask_make_list(ask, sizeof *question->intake_rows);
     if (question->intake_rows == NULL)
-        return no_memory(ask);
+        return ask_no_memory(ask);
     enum err err = plan_walk(ask, &walk);
     while (err == ERR_NONE && question->count < question->limit) {
         size_t wanted = question->limit - question->count;
@@ -412,6 +412,12 @@ enum err reader_ask(struct store_reader *base, struct question *question, struct
         return ask_intake_orders(&ask);
     case QUESTION_INTAKE_RANGE:
         return ask_intake_range(&ask);
+    case QUESTION_MACHINE:
+    case QUESTION_MACHINES:
+    case QUESTION_PRODUCT:
+    case QUESTION_PRODUCTS:
+    case QUESTION_TICKET:
+        return ask_pool(&ask);
     case QUESTION_PURCHASE:
         break; /* store_read_purchases */
     }

@@ -256,6 +256,8 @@ enum err load_world(struct store *base, struct world *world, const struct comman
     if (err == ERR_NONE)
         err = load_orders(&loader);
     if (err == ERR_NONE)
+        err = load_pool(&loader);
+    if (err == ERR_NONE)
         err = load_table(&loader, sequences_text, load_sequence);
     if (err == ERR_NONE)
         err = set_next_ids(&loader);

@@ -12,7 +12,7 @@
 
 /* --- sqlite_schema.c: the file, and what its tables look like --- */
 
-enum { SCHEMA_VERSION = 3, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
+enum { SCHEMA_VERSION = 4, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
 
 /* Brings the tables from `version` - 1 to `version`; its last statement sets user_version. */
 struct schema_step {
@@ -24,6 +24,7 @@ struct schema_step {
 extern const char sqlite_001_sql[];
 extern const char sqlite_002_sql[];
 extern const char sqlite_003_sql[];
+extern const char sqlite_004_sql[];
 
 enum schema_file { SCHEMA_FILE_ABSENT, SCHEMA_FILE_EMPTY, SCHEMA_FILE_STORE };
 
@@ -99,6 +100,14 @@ enum statement {
     STATEMENT_INTAKE_CANCEL,
     STATEMENT_INTAKE_DELIVERY_ADD,
     STATEMENT_INTAKE_STATE_SET,
+    STATEMENT_PRODUCT_LABEL,
+    STATEMENT_MACHINE_ADD,
+    STATEMENT_MACHINE_SET,
+    STATEMENT_MACHINE_REMOVE,
+    STATEMENT_LEASE_ADD,
+    STATEMENT_TICKET_ADD,
+    STATEMENT_TICKET_SET,
+    STATEMENT_POOL_SET,
     STATEMENT_SEQUENCE_SET,
     STATEMENT_SEQUENCE_MOVE,
     STATEMENT_COUNT
@@ -157,6 +166,10 @@ MUST_CHECK enum err write_probe(struct store *base, struct error *error);
 
 MUST_CHECK enum err write_order_change(struct sqlite_batch *batch, const struct change *change);
 
+/* --- sqlite_write_pool.c: the changes of machines, leases, tickets and the pool --- */
+
+MUST_CHECK enum err write_pool_change(struct sqlite_batch *batch, const struct change *change);
+
 /* --- sqlite_load.c --- */
 
 struct sqlite_loader {
@@ -188,6 +201,10 @@ struct slice row_text(sqlite3_stmt *row, int at);
 
 MUST_CHECK enum err load_orders(struct sqlite_loader *loader);
 
+/* --- sqlite_load_pool.c: machines, tickets, and the numbers of the pool --- */
+
+MUST_CHECK enum err load_pool(struct sqlite_loader *loader);
+
 /* store_load. After an error the world holds part of the store and is of no use. */
 MUST_CHECK enum err load_world(struct store *base, struct world *world, const struct command *const *commands,
     size_t count, struct error *error);
@@ -215,6 +232,11 @@ enum ask_statement {
     ASK_INTAKE_ORDER,
     ASK_INTAKE_EXECUTED_ID,
     ASK_INTAKE_RANGE,
+    ASK_MACHINE,
+    ASK_MACHINES,
+    ASK_PRODUCT,
+    ASK_PRODUCTS,
+    ASK_TICKET,
     ASK_COUNT
 };
 
@@ -226,6 +248,32 @@ struct sqlite_reader {
     sqlite3_stmt *asks[ASK_COUNT];
 };
 
+/* One question on its way. */
+struct ask {
+    struct sqlite_reader *reader;
+    struct question *question;
+    struct error *error;
+    int64_t executed_id; /* up to which trading orders are executed */
+};
+
+/* Takes in one row. */
+typedef enum err take_row(struct ask *ask, sqlite3_stmt *row);
+
+/* Runs the statement, whose parameters are bound. */
+MUST_CHECK enum err ask_run(struct ask *ask, enum ask_statement which, take_row *take);
+
+/* A text of the row into the answer's memory; false when there is none. */
+MUST_CHECK bool ask_copy(struct ask *ask, sqlite3_stmt *row, int at, struct slice *text);
+
+/* Room for the rows that may come, or NULL; empties the list. */
+void *ask_make_list(struct ask *ask, size_t row_size);
+
+enum err ask_no_memory(const struct ask *ask);
+enum err ask_damaged(const struct ask *ask, const char *table, int64_t id);
+
+/* sqlite_ask_pool.c: questions about machines, tickets and the list of products. */
+MUST_CHECK enum err ask_pool(struct ask *ask);
+
 /* What SQLite says; SQLITE_OK. */
 MUST_CHECK int sqlite_ask_init(struct sqlite_reader *reader);
 void sqlite_ask_fini(struct sqlite_reader *reader);
@@ -234,5 +282,9 @@ MUST_CHECK enum err reader_ask(struct store_reader *base, struct question *quest
 /* Text for a statement that is reset before `text` goes away. */
 void bind_text(sqlite3_stmt *statement, int at, struct slice text);
 void bind_i64(sqlite3_stmt *statement, int at, int64_t value);
+void bind_null(sqlite3_stmt *statement, int at);
+
+/* 0 is none. */
+void bind_i64_or_null(sqlite3_stmt *statement, int at, int64_t value);
 
 #endif

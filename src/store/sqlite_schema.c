@@ -28,6 +28,7 @@ static const struct schema_step steps[] = {
     {1, sqlite_001_sql},
     {2, sqlite_002_sql},
     {3, sqlite_003_sql},
+    {4, sqlite_004_sql},
 };
 _Static_assert(sizeof steps / sizeof steps[0] == SCHEMA_VERSION, "one step a version");
 

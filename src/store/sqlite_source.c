@@ -78,7 +78,12 @@ void sqlite_source_close(struct sqlite_source *source)
 
 bool sqlite_source_has_table(const struct sqlite_source *source, const char *name)
 {
-    return sqlite3_table_column_metadata(source->db, "main", name, NULL, NULL, NULL, NULL, NULL, NULL) ==
+    return sqlite_source_has_column(source, name, NULL);
+}
+
+bool sqlite_source_has_column(const struct sqlite_source *source, const char *table, const char *name)
+{
+    return sqlite3_table_column_metadata(source->db, "main", table, name, NULL, NULL, NULL, NULL, NULL) ==
            SQLITE_OK;
 }
 

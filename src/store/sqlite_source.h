@@ -23,6 +23,7 @@ MUST_CHECK enum err sqlite_source_open(struct sqlite_source *source, const char 
 void sqlite_source_close(struct sqlite_source *source);
 
 bool sqlite_source_has_table(const struct sqlite_source *source, const char *name);
+bool sqlite_source_has_column(const struct sqlite_source *source, const char *table, const char *name);
 
 /* The statement is the caller's to finalize; NULL after an error. */
 MUST_CHECK enum err sqlite_source_prepare(

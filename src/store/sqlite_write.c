@@ -88,6 +88,26 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_INTAKE_DELIVERY_ADD] =
         "INSERT INTO intake_deliveries (first_id, last_id, executed_at) VALUES (?1, ?2, ?3)",
     [STATEMENT_INTAKE_STATE_SET] = "UPDATE intake_state SET sent_id = ?1, executed_id = ?2 WHERE id = 1",
+    [STATEMENT_PRODUCT_LABEL] = "UPDATE products SET category = ?2, is_featured = ?3 WHERE id = ?1",
+    [STATEMENT_MACHINE_ADD] =
+        "INSERT INTO machines (id, name, status, is_draining, usage_count, lease_id, ticket_id, started_at,"
+        " chosen_at, product_id, units, purchase_id, due_at, updated_at, created_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    [STATEMENT_MACHINE_SET] =
+        "UPDATE machines SET name = ?2, status = ?3, is_draining = ?4, usage_count = ?5, lease_id = ?6,"
+        " ticket_id = ?7, started_at = ?8, chosen_at = ?9, product_id = ?10, units = ?11, purchase_id = ?12,"
+        " due_at = ?13, updated_at = ?14 WHERE id = ?1",
+    [STATEMENT_MACHINE_REMOVE] = "DELETE FROM machines WHERE id = ?1",
+    [STATEMENT_LEASE_ADD] =
+        ("INSERT INTO leases (id, machine_id, ticket_id, started_at, chosen_at, product_id, units,"
+         " purchase_id, outcome, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+    [STATEMENT_TICKET_ADD] =
+        ("INSERT INTO tickets (id, expires_at, state, end_lease_id, machine_id, ended_at, is_attached,"
+         " first_lease_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+    [STATEMENT_TICKET_SET] = "UPDATE tickets SET expires_at = ?2, state = ?3, end_lease_id = ?4,"
+                             " machine_id = ?5, ended_at = ?6 WHERE id = ?1",
+    [STATEMENT_POOL_SET] =
+        "UPDATE pool SET next_machine_id = ?1, next_lease_id = ?2, next_ticket_id = ?3 WHERE id = 1",
     [STATEMENT_SEQUENCE_SET] = "UPDATE sequences SET next_value = ?1 WHERE name = ?2",
     [STATEMENT_SEQUENCE_MOVE] = "UPDATE sequences SET next_value = next_value + ?1 WHERE name = ?2",
 };
@@ -123,6 +143,20 @@ void bind_i64(sqlite3_stmt *statement, int at, int64_t value)
 {
     int rc = sqlite3_bind_int64(statement, at, value);
     ENSURE(rc == SQLITE_OK);
+}
+
+void bind_null(sqlite3_stmt *statement, int at)
+{
+    int rc = sqlite3_bind_null(statement, at);
+    ENSURE(rc == SQLITE_OK);
+}
+
+void bind_i64_or_null(sqlite3_stmt *statement, int at, int64_t value)
+{
+    if (value == 0)
+        bind_null(statement, at);
+    else
+        bind_i64(statement, at, value);
 }
 
 static int run(struct sqlite_store *store, enum statement which)
@@ -190,7 +224,7 @@ static void bind_product(sqlite3_stmt *statement, const struct product *product)
     bind_i64(statement, 8, values->end_ms);
     bind_text(statement, 9, sale_state_name(values->state));
     if (values->end_reason == END_NONE)
-        (void)sqlite3_bind_null(statement, 10);
+        bind_null(statement, 10);
     else
         bind_text(statement, 10, end_reason_name(values->end_reason));
     bind_i64(statement, 11, values->created_ms);
@@ -335,6 +369,17 @@ static enum err write_change(struct sqlite_batch *batch, const struct change *ch
         return set_work(batch, change->work.work);
     case CHANGE_WORK_REMOVED:
         return remove_work(batch, change->work.work);
+    case CHANGE_PRODUCT_LABELLED:
+    case CHANGE_MACHINE_ADDED:
+    case CHANGE_MACHINE_UPDATED:
+    case CHANGE_MACHINE_RENAMED:
+    case CHANGE_MACHINE_REMOVED:
+    case CHANGE_LEASE_ENDED:
+    case CHANGE_TICKET_ADDED:
+    case CHANGE_TICKET_UPDATED:
+    case CHANGE_TICKET_ENDED:
+    case CHANGE_POOL_UPDATED:
+        return write_pool_change(batch, change);
     default:
         return write_order_change(batch, change);
     }

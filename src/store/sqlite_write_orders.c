@@ -8,28 +8,13 @@
 #include "core/order.h"
 #include "store/sqlite_priv.h"
 
-static void bind_null(sqlite3_stmt *statement, int at)
-{
-    int rc = sqlite3_bind_null(statement, at);
-    ENSURE(rc == SQLITE_OK);
-}
-
-/* 0 stands for none. */
-static void bind_time(sqlite3_stmt *statement, int at, int64_t time_ms)
-{
-    if (time_ms == 0)
-        bind_null(statement, at);
-    else
-        bind_i64(statement, at, time_ms);
-}
-
 static void bind_values(sqlite3_stmt *statement, const struct order *order)
 {
     bind_i64(statement, 1, order->id);
     bind_text(statement, 2, order_status_name(order->values.status));
     bind_i64(statement, 3, order->values.attempts);
     bind_i64(statement, 4, order->values.updated_ms);
-    bind_time(statement, 5, order->values.paid_ms);
+    bind_i64_or_null(statement, 5, order->values.paid_ms);
 }
 
 static enum err add_order(
@@ -44,7 +29,7 @@ static enum err add_order(
     bind_i64(statement, 10, order->amount_minor);
     bind_i64(statement, 11, order->priority);
     bind_i64(statement, 12, request->is_sync);
-    bind_time(statement, 13, order->deadline_ms);
+    bind_i64_or_null(statement, 13, order->deadline_ms);
     int rc = sqlite3_bind_blob(statement, 14, order->fingerprint, FINGERPRINT_BYTES, SQLITE_STATIC);
     ENSURE(rc == SQLITE_OK);
     bind_i64(statement, 15, order->created_ms);

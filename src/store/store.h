@@ -40,8 +40,9 @@ struct sale_totals {
     int64_t initial_stock;
     int64_t stock;
     int64_t per_user_limit;
-    int64_t unit_count;  /* rows of purchases */
-    int64_t buyer_count; /* different users among them */
+    int64_t unit_count;         /* rows of purchases */
+    int64_t machine_unit_count; /* those that machines sold, to whoever came */
+    int64_t buyer_count;        /* different users of the others */
 };
 
 /* Up to when things are due, for store_load_due. */

@@ -43,6 +43,10 @@ static bool applies_to_store(const struct invariant *invariant, const struct sub
         return store->has_trading_journal;
     case INVARIANT_OF_TRADING_COMPLETE:
         return store->has_trading_journal && store->is_complete;
+    case INVARIANT_OF_VENDING:
+        return store->has_vending_journal;
+    case INVARIANT_OF_VENDING_COMPLETE:
+        return store->has_vending_journal && store->is_complete;
     default:
         return false;
     }

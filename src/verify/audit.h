@@ -39,6 +39,7 @@ struct subject {
     bool is_store;            /* the whole store, and no product */
     bool has_order_journal;   /* is_store: a journal speaks of orders with slow payment */
     bool has_trading_journal; /* is_store: a journal speaks of trading orders */
+    bool has_vending_journal; /* is_store: a journal speaks of vending machines */
     int64_t product_id;       /* 0: there is no such product, only a journal that speaks of it */
     struct slice sku;
     bool has_users; /* it is known how many users came */

@@ -4,7 +4,9 @@
  * in the table is safe by itself; one whose row was deleted (a product was removed or made anew) is safe only
  * below next_value; so are those of orders and notifications, which share the sequence of work and stay when
  * their work is gone. In a database each node takes blocks of ids from next_value, so every id has to be
- * below it. Ids without a row are known from the answers that the store keeps, and from the journals.
+ * below it. Ids without a row are known from the answers that the store keeps, from leases, and from
+ * the journals.
+ * Machines, leases and tickets have numbers of their own, in the one row of pool, of both kinds of store.
  */
 #include "verify/invariant.h"
 
@@ -34,7 +36,44 @@
     "SELECT j.purchase_id, 'purchase id ' || j.purchase_id || ', which was acknowledged (journal ' || "     \
     "j.file || ', line ' || j.line || '), comes again: the next one is ' || s.next_id "                     \
     "FROM temp.audit_journal AS j JOIN temp.audit_sequences AS s ON s.name = 'purchases' "                  \
-    "WHERE j.purchase_id >= s.next_id"
+    "WHERE j.purchase_id >= s.next_id "                                                                     \
+    "UNION ALL "                                                                                            \
+    "SELECT c.purchase_id, 'purchase id ' || (c.purchase_id + c.units - 1) || ', which lease ' || c.id || " \
+    "' has bought, comes again: the next one is ' || s.next_id "                                            \
+    "FROM temp.audit_sequences AS s CROSS JOIN temp.audit_choices AS c "                                    \
+    "WHERE s.name = 'purchases' AND c.purchase_id + c.units > s.next_id "                                   \
+    "UNION ALL "                                                                                            \
+    "SELECT 0, 'there are ' || count(*) || ' rows that say which machine, lease and ticket come next' "     \
+    "FROM temp.audit_pool "                                                                                 \
+    "HAVING count(*) <> (SELECT has_machines FROM temp.audit_store) "                                       \
+    "UNION ALL "                                                                                            \
+    "SELECT 0, 'the next machine, lease or ticket is no number above 0' "                                   \
+    "FROM temp.audit_pool "                                                                                 \
+    "WHERE typeof(next_machine_id) <> 'integer' OR next_machine_id < 1 OR typeof(next_lease_id) <> "        \
+    "'integer' OR next_lease_id < 1 OR typeof(next_ticket_id) <> 'integer' OR next_ticket_id < 1 "          \
+    "UNION ALL "                                                                                            \
+    "SELECT m.id, 'machine ' || m.id || ' has an id that comes again: the next one is ' || "                \
+    "p.next_machine_id "                                                                                    \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_machines AS m WHERE m.id >= p.next_machine_id "        \
+    "UNION ALL "                                                                                            \
+    "SELECT l.machine_id, 'machine ' || l.machine_id || ', which had lease ' || l.id || ', comes again: "   \
+    "the next one is ' || p.next_machine_id "                                                               \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_leases AS l "                                          \
+    "WHERE l.machine_id >= p.next_machine_id "                                                              \
+    "UNION ALL "                                                                                            \
+    "SELECT l.id, 'lease ' || l.id || ' comes again: the next one is ' || p.next_lease_id "                 \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_leases AS l WHERE l.id >= p.next_lease_id "            \
+    "UNION ALL "                                                                                            \
+    "SELECT h.id, 'lease ' || h.id || ' comes again: the next one is ' || p.next_lease_id "                 \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_holders AS h WHERE h.id >= p.next_lease_id "           \
+    "UNION ALL "                                                                                            \
+    "SELECT t.id, 'ticket ' || t.id || ' comes again: the next one is ' || p.next_ticket_id "               \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_tickets AS t WHERE t.id >= p.next_ticket_id "          \
+    "UNION ALL "                                                                                            \
+    "SELECT j.lease, 'lease ' || j.lease || ', which was acknowledged (journal ' || j.file || ', line ' "   \
+    "|| j.line || '), comes again: the next one is ' || p.next_lease_id "                                   \
+    "FROM temp.audit_pool AS p CROSS JOIN temp.audit_vending_journal AS j "                                 \
+    "WHERE j.lease >= p.next_lease_id"
 
 const struct invariant inv_sequences = {
     .name = "sequences",

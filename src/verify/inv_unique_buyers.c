@@ -7,16 +7,18 @@ const struct invariant inv_unique_buyers = {
     .statement = "There are as many different buyers as purchases, or enough where one may have several.",
     .source = "stress-testing guide 3.4, 3",
     .scope = INVARIANT_OF_PRODUCT,
-    .claim = "SELECT buyers <= purchases AND purchases <= buyers * per_user_limit, CASE per_user_limit "
-             "WHEN 1 THEN buyers || ' unique users = ' || purchases || ' purchases' "
-             "ELSE buyers || ' unique users, at most ' || per_user_limit || ' each: ' || purchases || "
-             "' purchases' END "
+    .claim = "SELECT users <= user_purchases AND user_purchases <= users * per_user_limit, "
+             "CASE per_user_limit "
+             "WHEN 1 THEN users || ' unique users = ' || user_purchases || ' purchases' "
+             "ELSE users || ' unique users, at most ' || per_user_limit || ' each: ' || user_purchases || "
+             "' purchases' END || CASE WHEN user_purchases = purchases THEN '' "
+             "ELSE ', and ' || (purchases - user_purchases) || ' by machines' END "
              "FROM temp.audit "
              "WHERE product_id = :product",
     .witness =
         "SELECT p.id, " AUDIT_PURCHASE " || ' has a buyer who had bought ' || r.purchases || ' times' "
         "FROM temp.audit_repeats AS r JOIN temp.audit_shared AS s JOIN main.purchases AS p ON p.id = s.id "
         "AND p.product_id = r.product_id AND p.user_id = r.user_id "
-        "WHERE r.product_id = :product AND r.purchases > 1 "
+        "WHERE r.product_id = :product AND r.purchases > 1 AND NOT r.is_machine "
         "ORDER BY p.id",
 };

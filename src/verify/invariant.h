@@ -33,6 +33,8 @@ enum invariant_scope {
     INVARIANT_OF_ORDERS_COMPLETE,  /* ... and holds every attempt there was */
     INVARIANT_OF_TRADING,          /* once, when a journal speaks of trading orders */
     INVARIANT_OF_TRADING_COMPLETE, /* ... and holds every attempt there was */
+    INVARIANT_OF_VENDING,          /* once, when a journal speaks of vending machines */
+    INVARIANT_OF_VENDING_COMPLETE, /* ... and holds every request there was */
 };
 
 struct invariant {

@@ -47,6 +47,33 @@ static const char order_table_sql[] =
     " CONSTRAINT \"acknowledges an order without a status\""
     "   CHECK (outcome <> 'acknowledged' OR typeof(status) = 'text'))";
 
+static const char vending_table_sql[] =
+    "CREATE TEMP TABLE audit_vending_journal ("
+    " id INTEGER PRIMARY KEY, file INTEGER, line INTEGER,"
+    " request CONSTRAINT \"has no request of start-work or choose-product\""
+    "   CHECK (ifnull(request, '') IN ('start-work', 'choose-product')),"
+    " outcome CONSTRAINT \"has no outcome of acknowledged, refused or unknown\""
+    "   CHECK (ifnull(outcome, '') IN ('acknowledged', 'refused', 'unknown')),"
+    " code,"
+    " machine CONSTRAINT \"has a machine that is no number\" CHECK (typeof(machine) IN ('integer', 'null')),"
+    " product CONSTRAINT \"has a product that is no number\" CHECK (typeof(product) IN ('integer', 'null')),"
+    " units CONSTRAINT \"has a count that is no number\" CHECK (typeof(units) IN ('integer', 'null')),"
+    " lease CONSTRAINT \"has a lease that is no number\" CHECK (typeof(lease) IN ('integer', 'null')),"
+    " CONSTRAINT \"acknowledges a machine without its number and its lease's\""
+    "   CHECK (request <> 'start-work' OR outcome <> 'acknowledged' OR (machine >= 1 AND lease >= 1) IS "
+    "TRUE),"
+    " CONSTRAINT \"speaks of a choice without a machine, a product and a count\""
+    "   CHECK (request <> 'choose-product' OR (machine >= 1 AND product >= 1 AND units >= 1) IS TRUE))";
+
+static const char insert_vending_sql[] =
+    "INSERT INTO temp.audit_vending_journal"
+    " (file, line, request, outcome, code, machine, product, units, lease)"
+    " SELECT :file, :number, max(CASE key WHEN 'request' THEN atom END),"
+    "   max(CASE key WHEN 'outcome' THEN atom END), ifnull(max(CASE key WHEN 'code' THEN atom END), ''),"
+    "   max(CASE key WHEN 'machine' THEN atom END), max(CASE key WHEN 'product' THEN atom END),"
+    "   max(CASE key WHEN 'count' THEN atom END), max(CASE key WHEN 'lease' THEN atom END)"
+    " FROM json_each(:line)";
+
 static const char insert_order_sql[] =
     "INSERT INTO temp.audit_order_journal (file, line, face, order_id, outcome, code, status)"
     " SELECT :file, :number, :face, max(CASE key WHEN 'order' THEN atom END),"
@@ -70,7 +97,10 @@ static const char insert_sql[] =
 /* Everything that the invariants look for by SKU and user; made when all lines are in, which is quicker. */
 static const char index_sql[] =
     "CREATE INDEX temp.audit_journal_user ON audit_journal (sku, user_id, outcome, code, purchase_no);"
-    "CREATE INDEX temp.audit_order_journal_order ON audit_order_journal (face, order_id, outcome, status)";
+    "CREATE INDEX temp.audit_order_journal_order ON audit_order_journal (face, order_id, outcome, status);"
+    "CREATE INDEX temp.audit_vending_journal_lease ON audit_vending_journal (lease, request, outcome);"
+    "CREATE INDEX temp.audit_vending_journal_choice"
+    " ON audit_vending_journal (machine, product, units, request, outcome)";
 
 /* Nothing but NULLs for a line that is no JSON. */
 static const char header_sql[] =
@@ -92,10 +122,16 @@ enum {
     HEADER_FACE
 };
 
-enum face { FACE_PURCHASES, FACE_ORDERS, FACE_INTAKE };
-static const struct slice face_names[] = {[FACE_PURCHASES] = SLICE_INIT(""),
-    [FACE_ORDERS] = SLICE_INIT("orders"),
-    [FACE_INTAKE] = SLICE_INIT("intake")};
+enum face { FACE_PURCHASES, FACE_ORDERS, FACE_INTAKE, FACE_VENDING, FACE_COUNT };
+static const struct {
+    struct slice name;
+    const char *insert;
+} faces[FACE_COUNT] = {
+    [FACE_PURCHASES] = {SLICE_INIT(""), insert_sql},
+    [FACE_ORDERS] = {SLICE_INIT("orders"), insert_order_sql},
+    [FACE_INTAKE] = {SLICE_INIT("intake"), insert_order_sql},
+    [FACE_VENDING] = {SLICE_INIT("vending"), insert_vending_sql},
+};
 
 struct reader {
     sqlite3 *db;
@@ -196,13 +232,13 @@ static enum err take_sku(struct reader *reader, sqlite3_stmt *row, struct error 
 static enum err take_face(struct reader *reader, sqlite3_stmt *row, struct error *error)
 {
     struct slice name = db_text(row, HEADER_FACE);
-    if (slice_eq(name, face_names[FACE_ORDERS]))
-        reader->face = FACE_ORDERS;
-    else if (slice_eq(name, face_names[FACE_INTAKE]))
-        reader->face = FACE_INTAKE;
-    else
-        return broken(reader, "is a header with a \"face\" other than orders and intake", error);
-    return ERR_NONE;
+    for (int face = FACE_ORDERS; face < FACE_COUNT; face++) {
+        if (slice_eq(name, faces[face].name)) {
+            reader->face = (enum face)face;
+            return ERR_NONE;
+        }
+    }
+    return broken(reader, "is a header with a \"face\" other than orders, intake and vending", error);
 }
 
 /* The row of header_sql. */
@@ -219,8 +255,7 @@ static enum err take_header_row(struct reader *reader, sqlite3_stmt *row, struct
     if (err != ERR_NONE)
         return err;
     reader->has_header = true;
-    return db_prepare(
-        reader->db, has_face ? insert_order_sql : insert_sql, "keep the journal", &reader->insert, error);
+    return db_prepare(reader->db, faces[reader->face].insert, "keep the journal", &reader->insert, error);
 }
 
 static enum err take_header(struct reader *reader, struct error *error)
@@ -252,7 +287,7 @@ static enum err take_answer(struct reader *reader, struct error *error)
     db_bind_i64(reader->insert, ":file", reader->file_number);
     db_bind_i64(reader->insert, ":number", reader->line_number);
     db_bind_text(reader->insert, ":sku", slice_cstr(reader->sku));
-    db_bind_text(reader->insert, ":face", face_names[reader->face]);
+    db_bind_text(reader->insert, ":face", faces[reader->face].name);
     db_bind_text(reader->insert, ":line", line_of(reader));
     if (sqlite3_step(reader->insert) != SQLITE_DONE) {
         if ((sqlite3_errcode(reader->db) & 0xff) == SQLITE_CONSTRAINT)
@@ -309,7 +344,8 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
         "SELECT count(*), total(outcome = 'acknowledged'), total(outcome = 'refused'), total(outcome = "
         "'unknown')"
         " FROM (SELECT file, outcome FROM temp.audit_journal UNION ALL"
-        "   SELECT file, outcome FROM temp.audit_order_journal) WHERE file = :file",
+        "   SELECT file, outcome FROM temp.audit_order_journal UNION ALL"
+        "   SELECT file, outcome FROM temp.audit_vending_journal) WHERE file = :file",
         doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
@@ -323,6 +359,7 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
         counts->lines += lines;
         counts->order_lines += reader->face == FACE_ORDERS ? lines : 0;
         counts->trading_lines += reader->face == FACE_INTAKE ? lines : 0;
+        counts->vending_lines += reader->face == FACE_VENDING ? lines : 0;
         counts->acknowledged += sqlite3_column_int64(stmt, 1);
         counts->refused += sqlite3_column_int64(stmt, 2);
         counts->unknown += sqlite3_column_int64(stmt, 3);
@@ -336,7 +373,9 @@ enum err journal_reader_init(sqlite3 *db, struct error *error)
 {
     static const char doing[] = "make the tables of the audit";
     enum err err = db_exec(db, table_sql, doing, error);
-    return err == ERR_NONE ? db_exec(db, order_table_sql, doing, error) : err;
+    if (err == ERR_NONE)
+        err = db_exec(db, order_table_sql, doing, error);
+    return err == ERR_NONE ? db_exec(db, vending_table_sql, doing, error) : err;
 }
 
 enum err journal_reader_finish(sqlite3 *db, struct error *error)

@@ -16,6 +16,14 @@
  *   {"order":"c2d4f7aa-...","outcome":"unknown","code":"timeout"}     intake: without "order", nobody knows
  * it
  *
+ * or, of vending machines:
+ *
+ *   {"journal":1,"scenario":"ladder","face":"vending"}
+ *   {"request":"start-work","outcome":"acknowledged","machine":3,"lease":17}
+ *   {"request":"choose-product","outcome":"acknowledged","machine":3,"product":8,"count":1,"lease":17}
+ *   either with another outcome and a code; what is not known is missing. "lease" of a choice is the one that
+ *   its user was given, which the request need not have named
+ *
  * Members that are not listed are ignored. A line without "sku" speaks of the header's. The last line of a
  * file may be torn (the writer was killed): a line that has no end and is no JSON is left out and reported;
  * any other line that is none of the above makes the journal unusable, because nobody knows what it said.
@@ -24,6 +32,7 @@
  *                        (the digits that end the number; NULL: it is no purchase number)
  *   temp.audit_order_journal   id, file, line, face ("orders", "intake"), order_id, outcome, code,
  *                              status, number (of a trading order: see trading_names.h)
+ *   temp.audit_vending_journal   id, file, line, request, outcome, code, machine, product, units, lease
  */
 #ifndef DOORBUSTER_VERIFY_JOURNAL_READER_H
 #define DOORBUSTER_VERIFY_JOURNAL_READER_H
@@ -41,6 +50,7 @@ struct journal_counts {
     int64_t unknown;
     int64_t order_lines;   /* of these, about orders with slow payment */
     int64_t trading_lines; /* ... about trading orders */
+    int64_t vending_lines; /* ... about vending machines */
     int64_t torn_bytes;    /* 0: no file ends in a torn line */
 };
 

@@ -22,7 +22,13 @@
 #include "verify/postgres_sound.h"
 #include "verify/views.h"
 
-enum { SCHEMA_VERSION_MAX = 2, SCHEMA_VERSION_ORDERS = 2, COLUMNS_MAX = 16, SQL_LEN_MAX = 2048 };
+enum {
+    SCHEMA_VERSION_MAX = 3,
+    SCHEMA_VERSION_ORDERS = 2,
+    SCHEMA_VERSION_MACHINES = 3,
+    COLUMNS_MAX = 16,
+    SQL_LEN_MAX = 2048
+};
 
 /* Above this size temporary tables go to a file too. */
 #define MEMORY_STORE_BYTES_MAX (INT64_C(1) << 30)
@@ -58,6 +64,16 @@ static const struct table tables[] = {
             "trailing_stop_pct", "iceberg_qty", "time_in_force", "created_at", "cancelled_at"}},
     {"intake_deliveries", SCHEMA_VERSION_ORDERS, {"last_id", "first_id", "executed_at"}},
     {"intake_state", SCHEMA_VERSION_ORDERS, {"id", "next_id", "sent_id", "executed_id"}},
+    {"machines", SCHEMA_VERSION_MACHINES,
+        {"id", "name", "status", "is_draining", "usage_count", "lease_id", "ticket_id", "started_at",
+            "chosen_at", "product_id", "units", "purchase_id", "due_at", "created_at", "updated_at"}},
+    {"leases", SCHEMA_VERSION_MACHINES,
+        {"id", "machine_id", "ticket_id", "started_at", "chosen_at", "product_id", "units", "purchase_id",
+            "outcome", "ended_at"}},
+    {"tickets", SCHEMA_VERSION_MACHINES,
+        {"id", "is_attached", "state", "expires_at", "first_lease_id", "end_lease_id", "machine_id",
+            "created_at", "ended_at"}},
+    {"pool", SCHEMA_VERSION_MACHINES, {"id", "next_machine_id", "next_lease_id", "next_ticket_id"}},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -407,15 +423,24 @@ static const char index_orders_sql[] =
     "CREATE INDEX main.notifications_id ON notifications (id);"
     "CREATE INDEX main.intake_orders_id ON intake_orders (id);"
     "CREATE INDEX main.intake_deliveries_id ON intake_deliveries (last_id)";
+static const char index_machines_sql[] = "CREATE INDEX main.machines_id ON machines (id);"
+                                         "CREATE INDEX main.leases_id ON leases (id);"
+                                         "CREATE INDEX main.tickets_id ON tickets (id)";
 
 static enum err order_rows(const struct loader *loader)
 {
     static const char doing[] = "order the rows";
     struct views views = {
-        .is_database = true, .has_work = true, .has_orders = loader->version >= SCHEMA_VERSION_ORDERS};
+        .is_database = true,
+        .has_work = true,
+        .has_orders = loader->version >= SCHEMA_VERSION_ORDERS,
+        .has_machines = loader->version >= SCHEMA_VERSION_MACHINES,
+    };
     enum err err = db_exec(loader->db, index_sql, doing, loader->error);
     if (err == ERR_NONE && views.has_orders)
         err = db_exec(loader->db, index_orders_sql, doing, loader->error);
+    if (err == ERR_NONE && views.has_machines)
+        err = db_exec(loader->db, index_machines_sql, doing, loader->error);
     if (err == ERR_NONE)
         err = views_make(loader->db, &views, loader->error);
     if (err == ERR_NONE)
@@ -430,7 +455,7 @@ static enum err open_copy(struct loader *loader)
     static const char size_sql[] =
         "SELECT sum(pg_table_size(to_regclass(name))) FROM unnest(ARRAY['products', 'purchase_log',"
         " 'idempotency_keys', 'work', 'orders', 'payments', 'notifications', 'accounts', 'intake_orders',"
-        " 'intake_deliveries']) AS name";
+        " 'intake_deliveries', 'machines', 'leases', 'tickets']) AS name";
     int64_t size_bytes = 0;
     enum err err = ask_number(loader, size_sql, "measure the tables of", 0, &size_bytes);
     if (err != ERR_NONE)

@@ -3,16 +3,27 @@
  * The sums that most invariants need, made once from the rows of the snapshot and kept in temporary tables:
  *
  *   temp.audit_repeats   one row per (product, user) with more than one purchase, or with one whose nth is
- *   not 1: product_id, user_id, purchases, nth_min, nth_max, nth_distinct
+ *   not 1: product_id, user_id, purchases, nth_min, nth_max, nth_distinct, is_machine (it sells for a
+ *   machine, as " machine 7": who has no limit)
  *   temp.audit_shared    id of every purchase that stands behind a row of audit_repeats
  *   temp.audit_products  one row per product_id that occurs in purchases, whether the product exists or not:
- *                        product_id, purchases, buyers (different users), purchased_first, purchased_last
+ *                        product_id, purchases, buyers (different users), purchased_first, purchased_last,
+ *                        purchase_id_first; machine_purchases, machine_buyers: those of machines among them
  *   temp.audit_order_repeats         one row per order_id that is there more than once: order_id, orders,
  *                        id_first, id_last
  *   temp.audit_notification_repeats  one row per (order, channel) with more than one notification: order_id,
  *                        channel, notifications, id_last
- *   temp.audit           the view to ask: one row per product with its columns, its sums (0 without
- *   purchases) and expected_users (NULL: nothing is expected), from temp.audit_expected (sku, users)
+ *   temp.audit_holders   one row per lease that goes on: id, machine_id, ticket_id, started_at, chosen_at,
+ *                        product_id, units, purchase_id
+ *   temp.audit_all_leases  a view: those, and the ones that have ended, with outcome and ended_at
+ *   temp.audit_choices   a view, one row per lease with a choice: id, machine_id, chosen_at, product_id,
+ * units, purchase_id temp.audit_line      one row per ticket: id, state, first_lease_id, end_lease_id;
+ * until_before: the lease at which the last of those before it had gone (NULL: there are none); until: the
+ * same of those up to it, itself with its own lease left out temp.audit           the view to ask: one row
+ * per product with its columns, its sums (0 without purchases), users and user_purchases (machines and theirs
+ * left out) and expected_users (NULL: nothing is expected), from temp.audit_expected (sku, users)
+ *
+ * and those of turns.h and machine_sales.h.
  */
 #ifndef DOORBUSTER_VERIFY_SUMS_H
 #define DOORBUSTER_VERIFY_SUMS_H
@@ -21,8 +32,8 @@
 
 #include "base/err.h"
 
-/* Needs what snapshot.h promises. Memory: 24 bytes a purchase, an order or a notification while it runs.
- * ERR_CORRUPT: the rows cannot be read. */
+/* Needs what snapshot.h promises. Memory: 24 bytes a purchase, an order or a notification while it runs, 64 a
+ * lease. ERR_CORRUPT: the rows cannot be read. */
 MUST_CHECK enum err sums_make(sqlite3 *db, struct error *error);
 
 #endif

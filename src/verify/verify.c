@@ -101,7 +101,8 @@ static enum err count_wanted(struct run *run, const char *sql, int64_t *count)
 struct contents {
     int64_t products;
     int64_t purchases;
-    int64_t others;  /* rows of orders and accounts */
+    int64_t others; /* rows of orders, accounts, machines and leases */
+    int64_t machines;
     int64_t answers; /* of journals, about products of the store */
     int64_t acknowledged;
 };
@@ -117,6 +118,8 @@ static enum err count_contents(struct run *run, struct contents *contents)
         {"SELECT count(*) FROM temp.audit_orders", &run->summary->orders},
         {"SELECT count(*) FROM temp.audit_intake_orders", &run->summary->trading_orders},
         {"SELECT count(*) FROM temp.audit_accounts", &contents->others},
+        {"SELECT count(*) FROM temp.audit_all_leases", &run->summary->leases},
+        {"SELECT count(*) FROM temp.audit_machines", &contents->machines},
         {"SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
          " AND sku IN (SELECT sku FROM main.products)",
             &contents->answers},
@@ -127,7 +130,8 @@ static enum err count_contents(struct run *run, struct contents *contents)
     enum err err = ERR_NONE;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == ERR_NONE; i++)
         err = count_wanted(run, rows[i].sql, rows[i].count);
-    contents->others += run->summary->orders + run->summary->trading_orders;
+    contents->others += run->summary->orders + run->summary->trading_orders + run->summary->leases;
+    contents->others += contents->machines;
     return err;
 }
 
@@ -136,7 +140,7 @@ static enum err check_there_is_something(struct run *run)
 {
     const struct verify_options *options = run->options;
     struct contents contents = {.products = 0};
-    int64_t order_lines = run->counts.order_lines + run->counts.trading_lines;
+    int64_t order_lines = run->counts.order_lines + run->counts.trading_lines + run->counts.vending_lines;
     enum err err = count_contents(run, &contents);
     if (err != ERR_NONE)
         return err;
@@ -152,7 +156,8 @@ static enum err check_there_is_something(struct run *run)
             options->sku != NULL ? options->sku : "any product of this store");
     if (is_empty)
         return error_set(run->error, ERR_REFUSED,
-            "the store %s holds no product and no order: there is nothing to audit", run->snapshot.name);
+            "the store %s holds no product, no order and no machine: there is nothing to audit",
+            run->snapshot.name);
     return ERR_NONE;
 }
 
@@ -252,6 +257,7 @@ static void check_store(struct run *run)
         .is_store = true,
         .has_order_journal = run->counts.order_lines > 0,
         .has_trading_journal = run->counts.trading_lines > 0,
+        .has_vending_journal = run->counts.vending_lines > 0,
         .is_complete = run->options->is_journal_complete,
     };
     check_all(run, &store);

@@ -32,6 +32,7 @@ struct verify_summary {
     int64_t purchases;      /* of these products */
     int64_t orders;         /* with slow payment, in the whole store */
     int64_t trading_orders; /* in the whole store */
+    int64_t leases;         /* of machines, ended or not, in the whole store */
     int64_t checks;         /* invariants times subjects */
     int64_t violated;
     int64_t unchecked; /* could not be looked at */
@@ -45,7 +46,8 @@ struct verify_summary {
  * ERR_CORRUPT, ERR_NEWER, ERR_LOCKED, ERR_FULL, ERR_MEMORY: the store or a journal cannot be read, or the
  * report not written; ERR_REFUSED: there is nothing to audit (an empty store, no such SKU), or a journal
  * that cannot be used. When some checks were made and others could not be, a violation among them comes
- * first: ERR_NONE. Blocks, 3 s for a million purchases; any thread.
+ * first: ERR_NONE. Blocks, 3 s for a million purchases, twice that when
+ * machines have sold them; any thread.
  */
 MUST_CHECK enum err verify_run(
     const struct verify_options *options, FILE *out, struct verify_summary *summary);

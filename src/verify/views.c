@@ -15,7 +15,7 @@
 
 enum { SQL_LEN_MAX = 8192, CLOCK_DOUBT_MS = 1000 };
 
-enum since { SINCE_FIRST, SINCE_WORK, SINCE_ORDERS };
+enum since { SINCE_FIRST, SINCE_WORK, SINCE_ORDERS, SINCE_MACHINES };
 
 static const struct {
     const char *name;
@@ -37,6 +37,17 @@ static const struct {
         SINCE_ORDERS},
     {"intake_deliveries", "last_id, first_id, executed_at", SINCE_ORDERS},
     {"intake_state", "id, next_id, sent_id, executed_id", SINCE_ORDERS},
+    {"machines",
+        "id, name, status, is_draining, usage_count, lease_id, ticket_id, started_at, chosen_at, product_id, "
+        "units, purchase_id, due_at, created_at, updated_at",
+        SINCE_MACHINES},
+    {"leases",
+        "id, machine_id, ticket_id, started_at, chosen_at, product_id, units, purchase_id, outcome, ended_at",
+        SINCE_MACHINES},
+    {"tickets",
+        "id, is_attached, state, expires_at, first_lease_id, end_lease_id, machine_id, created_at, ended_at",
+        SINCE_MACHINES},
+    {"pool", "id, next_machine_id, next_lease_id, next_ticket_id", SINCE_MACHINES},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -56,7 +67,7 @@ enum { SEQUENCE_COUNT = sizeof sequences / sizeof sequences[0] };
 static bool has(const struct views *views, enum since since)
 {
     return since == SINCE_FIRST || (since == SINCE_WORK && views->has_work) ||
-           (since == SINCE_ORDERS && views->has_orders);
+           (since == SINCE_ORDERS && views->has_orders) || (since == SINCE_MACHINES && views->has_machines);
 }
 
 /* Rows are told apart by `row`: of a table without its key an id may be there twice. */
@@ -102,10 +113,11 @@ enum err views_make(sqlite3 *db, const struct views *views, struct error *error)
     put_sequences(&sql, views);
     strbuf_printf(&sql,
         "CREATE TEMP VIEW audit_next_trading_order AS SELECT %s AS next_id FROM temp.audit_intake_state;"
-        "CREATE TEMP TABLE audit_store AS SELECT %d AS has_orders, %d AS clock_doubt_ms;",
+        "CREATE TEMP TABLE audit_store AS"
+        " SELECT %d AS has_orders, %d AS has_machines, %d AS is_database, %d AS clock_doubt_ms;",
         views->is_database ? "next_id"
                            : "max(next_id, ifnull((SELECT max(id) + 1 FROM temp.audit_intake_orders), 1))",
-        views->has_orders, views->is_database ? CLOCK_DOUBT_MS : 0);
+        views->has_orders, views->has_machines, views->is_database, views->is_database ? CLOCK_DOUBT_MS : 0);
     strbuf_put_char(&sql, '\0');
     if (sql.has_overflowed)
         return error_set(error, ERR_MEMORY, "the views of the audit do not fit");

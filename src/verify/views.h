@@ -9,9 +9,10 @@
 #include "base/err.h"
 
 struct views {
-    bool is_database; /* the tables are copies of a database's, indexed by what rows are looked up by */
-    bool has_work;    /* the store has the table work */
-    bool has_orders;  /* ... and those of orders, accounts and trading orders */
+    bool is_database;  /* the tables are copies of a database's, indexed by what rows are looked up by */
+    bool has_work;     /* the store has the table work */
+    bool has_orders;   /* ... and those of orders, accounts and trading orders */
+    bool has_machines; /* ... and those of machines, leases and tickets */
 };
 
 /* Makes all but temp.audit_damage. */

@@ -27,26 +27,21 @@ import stores
 from ordering import Orders, Provider
 from server import Server, binary
 from shop import Shop
+from waiting import STILL, Line
 
 TEST_SECONDS_MAX = 120
-
-
-def share_of(text):
-    """(K, N) of "K/N"."""
-    part, count = map(int, text.split("/"))
-    if not 1 <= part <= count:
-        raise ValueError(text)
-    return part, count
 
 
 def pytest_addoption(parser):
     parser.addoption("--on", choices=["postgres", "others"], help="only the tests on PostgreSQL, or all others: two"
         " parts that may run at once")
-    parser.addoption("--share", type=share_of, metavar="K/N", help="only the K-th of N shares of the test files, which"
-        " may run at once")
+    parser.addoption("--among", type=Path, metavar="DIRECTORY", help="one of several runs that share the tests out:"
+        " each takes the next file that none of them has, and notes it in this directory, empty at first")
 
 
 def pytest_configure(config):
+    if config.getoption("--among"):
+        config.pluginmanager.register(Taker(config.getoption("--among")))
     config.addinivalue_line("markers", "seconds(n): this test may take n seconds rather than 120")
     config.addinivalue_line("markers", "embedded: about the file, or about nothing that the kind of store could change;"
         " runs on the embedded store only")
@@ -64,32 +59,40 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store_kind", ["sqlite"] if is_embedded else kinds(), indirect=True, scope="session")
 
 
+def kind_of(item):
+    """The kind of store that a test runs on, None when it needs none of a certain kind."""
+    return item.callspec.params.get("store_kind") if hasattr(item, "callspec") else None
+
+
+def round_of(item):
+    """The tests run in rounds, one for each kind of store; what needs none is in the first."""
+    return list(stores.KINDS).index(kind_of(item) or "sqlite")
+
+
+# Words of the names of test files in the order in which they run: the most basic ones; those that take longest, so
+# that of several runs that share the files out none ends long after the others; those that kill servers last.
+ORDER = ["contracts_doc", "flash_sale", "nodes", "rush_orders", "provider", "rush", "intake_sink", "closeout", "outbox",
+    "orders", "ops", "sse", "http_hostile", "shutdown", "disk", "idle", "crash"]
+
+
 def pytest_collection_modifyitems(config, items):
-    """The most basic tests first, those that kill servers last; all on one kind of store before the next."""
+    """In ORDER, in rounds."""
     leave_out(config, items)
-    order = ["contracts_doc", "flash_sale", "orders", "ops", "sse", "http_hostile", "shutdown", "disk", "idle", "crash"]
 
     def rank(item):
         name = Path(str(item.fspath)).stem
-        kind = item.callspec.params.get("store_kind", "") if hasattr(item, "callspec") else ""
-        return (list(stores.KINDS).index(kind) if kind else 0,
-            next((index for index, word in enumerate(order) if word in name), len(order)))
+        return round_of(item), next((index for index, word in enumerate(ORDER) if word in name), len(ORDER))
 
     items.sort(key=rank)
 
 
 def leave_out(config, items):
-    """Removes what needs a service that is not there, and what --on and --share do not ask for."""
+    """Removes what needs a service that is not there, and what --on does not ask for."""
     wanted = config.getoption("--on")
-    part, count = config.getoption("--share") or (1, 1)
-    files = sorted({str(item.fspath) for item in items})
 
     def is_out(item):
-        if files.index(str(item.fspath)) % count != part - 1:
-            return True
         needed = {name for mark in item.iter_markers("needs") for name in mark.args}
-        kind = item.callspec.params.get("store_kind") if hasattr(item, "callspec") else None
-        is_on_postgres = kind == "postgres" or "postgres" in needed
+        is_on_postgres = kind_of(item) == "postgres" or "postgres" in needed
         return not all(map(services.can_have, needed)) or (wanted is not None and
             is_on_postgres != (wanted == "postgres"))
 
@@ -97,6 +100,30 @@ def leave_out(config, items):
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if not is_out(item)]
+
+
+class Taker:
+    """Takes tests among several runs (--among): what a file has in a round, in the order in which all stand. Tests that
+    share a module are never split, so that whatever test comes next in line, ours or not, a module is torn down."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.is_ours = {}  # note: whether we were the first to make it
+
+    def take(self, item):
+        note = f"{Path(str(item.fspath)).name}-{round_of(item)}"
+        if note not in self.is_ours:
+            try:
+                (self.directory / note).touch(exist_ok=False)
+                self.is_ours[note] = True
+            except FileExistsError:
+                self.is_ours[note] = False
+        return self.is_ours[note]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        """True, which is "done", for what another run has taken."""
+        return None if self.take(item) else True
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +243,41 @@ def orders_of():
     yield open_client
     for client in clients:
         client.close()
+
+
+@pytest.fixture(scope="session")
+def shared_line_server(store_kind):
+    shared = SharedServer(store_kind, *STILL)
+    yield shared
+    if shared.server is not None and shared.server.is_running():
+        shared.server.stop()
+
+
+@pytest.fixture
+def line(shared_line_server):
+    """A client of a shared server whose machines and tickets do nothing by themselves: there are none, and nobody is in
+    the line, before the test and after it. Alive and silent after the test."""
+    server = shared_line_server.get()
+    line = Line(server)
+    yield line
+    server.check_silence()
+    assert server.is_running(), f"the server died in this test: {server.process.returncode}\n{server.err.text()}"
+    line.clear()
+    line.close()
+
+
+@pytest.fixture
+def line_of(start_server):
+    """line_of(*arguments): a client of a server of the test's own with these, or with STILL."""
+    lines = []
+
+    def start(*arguments, on=None):
+        lines.append(Line(start_server("--net-threads", "2", *(arguments or STILL), on=on)))
+        return lines[-1]
+
+    yield start
+    for line in lines:
+        line.close()
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ class OrderCrowd:
             writer.write(request)
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = wire.parse_head((await reader.readuntil(b"\r\n\r\n"))[:-4])
-                if reply.status == 102:
+                while reply.status == 102:
                     reply = wire.parse_head((await reader.readuntil(b"\r\n\r\n"))[:-4])
                 reply.body = await reader.readexactly(int(reply.header("content-length")))
             return streams, reply

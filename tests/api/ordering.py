@@ -136,9 +136,11 @@ class Orders:
 class OrderEvents:
     """A listener of one order. Reads the stream chunk by chunk."""
 
+    target = "/orders/{}/events"
+
     def __init__(self, server, order_id, headers=None):
         self.connection = wire.Connection(server.port)
-        self.connection.send(wire.build("GET", f"/orders/{order_id}/events", headers))
+        self.connection.send(wire.build("GET", self.target.format(order_id), headers))
         self.head = self.connection.read_head()
         self.text = ""
         self.is_over = False

@@ -79,8 +79,9 @@ def make_shop(path, count, versions=None):
     for script in sorted((ROOT / "src/store/schema").glob("sqlite_*.sql"))[:versions]:
         database.executescript(script.read_text())
     database.execute("PRAGMA journal_mode = WAL")
-    database.execute("INSERT INTO products VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?, 'ACTIVE',"
-        " NULL, 1, 'admin', 1795218421007, 'admin')", (count + 5, START_MS, START_MS + 86400000))
+    columns = ", ".join(row[1] for row in database.execute("PRAGMA table_info(products)").fetchall()[:15])
+    database.execute(f"INSERT INTO products ({columns}) VALUES (3, 'S', 'Grün \"und\" \\ blau\t1', ?, 5, 100, 2, ?, ?,"
+        " 'ACTIVE', NULL, 1, 'admin', 1795218421007, 'admin')", (count + 5, START_MS, START_MS + 86400000))
     database.executemany("INSERT INTO purchase_log VALUES (?, 3, ?, ?, ?)",
         ((i, f"user {i // 2 * 7919 % 1000003} ü", 1 + i % 2, START_MS + i) for i in range(2, count + 2)))
     database.execute("INSERT INTO idempotency_keys VALUES (4, 'purchase:ü', 'k', ?, 0, 2, 1795218421008,"

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from machines import Pool, expect
 from nodes import NodeDatabase, postgres, start_nodes  # noqa: F401 (fixtures)
 from services import wait_for
 from shop import Shop, new_sku, new_user, now_ms
@@ -60,6 +61,26 @@ def test_sold_out_sale_is_proven(start_server, shop_of):
         wait_for(lambda: metric(shop, f"doorbuster_work_{name}_total", kind="sale-closeout") == 1, name)
     for name in ("postponed", "lost"):
         assert metric(shop, f"doorbuster_work_{name}_total", kind="sale-closeout") == 0
+
+
+def test_units_sold_by_machines_are_proven(start_server):
+    """What machines sell, again and again to whoever comes, is called wrong because no user may have so many."""
+    server = start_server("--dispense-time", "0")
+    pool = Pool(server)
+    machine = pool.make()["id"]
+    name = new_sku("PROOF")
+    product = pool.add(stock=4, name=name)["id"]
+    pool.buy_well(name)
+    for count in (1, 2):
+        pool.start_work()
+        expect(pool.ask("POST", "/api/orchestrator/choose-product", body={"machine_id": machine,
+            "product_id": product, "count": count, "coins": count}), 200)
+    entry = wait_closeout(server, name)
+    assert (entry["level"], entry["message"]) == ("info", f"sale {name} ended SOLD_OUT: 4 of 4 units sold to 1 buyers "
+        "and 3 by machines, 0 left, rows and stock agree")
+    assert metric(pool, PROVEN, verdict="agree") == 1
+    assert metric(pool, PROVEN, verdict="differ") == 0
+    pool.close()
 
 
 def test_expired_sale_is_proven(start_server, shop_of):

@@ -13,6 +13,9 @@ import pytest
 
 import services
 import wire
+from machines import MACHINES, START_WORK
+from outbox import figure
+from server import binary
 from services import haproxy
 from shop import EVENTS, PRODUCTS, PURCHASES, SALES, UNAVAILABLE, UUID4, Shop, expect, new_sku, new_user
 
@@ -344,3 +347,32 @@ def test_event_stream_passes_at_once(start_server, start_haproxy, shop_of):
         connection.take_until(b'"stock":4')
         assert time.monotonic() - start < 20
         connection.take_until(b":")  # a heartbeat
+
+
+@pytest.mark.parametrize("door", ["port", "crowd_port"])
+def test_user_who_goes_away_behind_the_proxy_loses_his_place(start_server, start_haproxy, shop_of, door):
+    """The balancer keeps to itself that a user who waits for a machine has gone: the next one is given to nobody."""
+    node = start_server("--choose-timeout", "1h")
+    balancer = start_haproxy(node)
+    shop = shop_of(node)
+    assert shop.ask("POST", MACHINES, shop.admin, {"name": "only"}).status == 201
+    assert shop.ask("POST", START_WORK).status == 200
+    with wire.Connection(getattr(balancer, door)) as connection:
+        connection.send(wire.build("POST", START_WORK, {"Prefer": "wait=60"}))
+        wire.wait_for(lambda: figure(node, "doorbuster_tickets_waiting") == 1, "he stands in the line")
+    wire.wait_for(lambda: figure(node, "doorbuster_tickets_waiting") == 0, "he has left the line")
+    assert figure(node, "doorbuster_vending_gone_total") == 1
+
+
+def seconds(text):
+    return int(re.fullmatch(r"(\d+)s", text)[1])
+
+
+def test_proxy_waits_for_those_who_wait():
+    """A user who waits in the line for a machine is cut off by the balancer, or a node closes a connection of the
+    second door while a request is on its way to it."""
+    text = subprocess.run([binary(), "help", "serve"], timeout=60, check=True, capture_output=True, text=True).stdout
+    wait_s, idle_s = (seconds(re.search(rf"--{flag} TIME\b.*?Default: (\w+)", text, re.DOTALL)[1])
+        for flag in ("wait-max", "idle-timeout"))
+    timeouts = re.findall(r"^    timeout (?:server|client) (\w+)$", haproxy.CONFIG.read_text(encoding="utf-8"), re.M)
+    assert len(timeouts) == 4 and all(wait_s + 5 <= seconds(timeout) < idle_s for timeout in timeouts), timeouts

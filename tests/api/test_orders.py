@@ -11,6 +11,7 @@ import wire
 from ordering import ASYNC, FIGURE, FINAL, SYNC, check_later, check_problem, held, item, new_order_id, order, \
     with_provider
 from shop import ISO, JSON_TYPE, UUID4, cannot, clock_doubt_ms, ms_of, now_ms
+from test_orders_waiting import SLOW
 
 BOTH = pytest.mark.parametrize("path", [SYNC, ASYNC])
 TEXT_TYPE = "text/plain; charset=utf-8"
@@ -406,7 +407,7 @@ def test_completed_order_is_shown(orders):
 
 def test_pending_order_is_shown_with_its_place(start_server, orders_of):
     """A pending order has no place in the line, or a wrong one, or is said to be paid."""
-    orders = orders_of(start_server("--payment-slots-max", "1", "--payment-time", "30s"))
+    orders = orders_of(start_server(*SLOW))
     being_paid = orders.queue_well()
     orders.wait_status(being_paid, "processing")
     ids = [orders.queue_well() for _ in range(3)]
@@ -488,7 +489,7 @@ def test_head_of_an_order(orders):
 
 def test_full_queue_refuses_orders(start_server, orders_of):
     """With --queue-max orders waiting, more are taken, or what is there already is refused too."""
-    orders = orders_of(start_server("--payment-slots-max", "1", "--payment-time", "30s", "--queue-max", "3"))
+    orders = orders_of(start_server(*SLOW, "--queue-max", "3"))
     orders.wait_status(orders.queue_well(), "processing")
     bodies = [order(order_id=new_order_id()) for _ in range(3)]
     for body in bodies:  # a shared store is asked twice a second how many wait; until then it may look like more

@@ -157,7 +157,7 @@ def test_gone_listeners_of_orders_are_forgotten(start_server, orders_of):
 
 def test_shutdown_ends_the_streams_of_orders(start_server, orders_of):
     """A stream that is open keeps a server from ending."""
-    server = start_server(*SLOW)
+    server = start_server(*SLOW, "--drain-timeout", "5s")
     orders = orders_of(server)
     with OrderEvents(server, orders.queue_well()) as events:
         events.event()

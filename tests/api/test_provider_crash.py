@@ -86,7 +86,7 @@ class Crowd:
 
 def check_told(store, told, is_over=False):
     """The store has what customers were told; when it is over, with an end."""
-    known = list(told.items())  # before the store is looked at: another server goes on
+    known = list(told.copy().items())  # before the store is looked at: another server goes on
     stored = dict(store.rows("SELECT order_id, status FROM orders"))
     for order_id, said in known:
         if said == "refused":

@@ -5,13 +5,16 @@ The command line as a person or a script meets it: help, exit statuses, and the 
 DOORBUSTER_BIN is the binary under test, by default build/doorbuster.
 """
 import base64
+import fcntl
 import os
 import re
 import select
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 import urllib.error
 import urllib.request
@@ -28,7 +31,8 @@ DEMOS_MAX = 5
 # What a demo says on a machine that stood still for a moment: then another one is taken.
 TOO_SLOW = ("INVALID: the generator was late", "FAIL  http_req_duration", "FAIL  order_duration",
     "FAIL  order_timeouts", "FAIL  customers waited", "FAIL  what could not be paid in time was refused at once",
-    "FAIL  no order failed or was refused", "FAIL  SIGKILL hits")
+    "FAIL  no order failed or was refused", "FAIL  SIGKILL hits", "FAIL  99 % were answered sooner",
+    "FAIL  no machine stood still", "FAIL  every machine finished after")
 
 
 def environment(**extra):
@@ -46,10 +50,13 @@ class Demo:
 
     def __init__(self, directory, *arguments, **extra):
         self.text = ""
-        size = [] if "orders" in arguments else ["--users", "200"]
+        size = [] if {"orders", "vending"} & set(arguments) else ["--users", "200"]
         self.process = subprocess.Popen(
-            [str(BINARY), "demo", *size, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [str(BINARY), "demo", *size, *arguments], stdin=subprocess.DEVNULL, stdout=self.output(),
             stderr=subprocess.STDOUT, env=environment(TMPDIR=str(directory), **extra), start_new_session=True)
+
+    def output(self):
+        return subprocess.PIPE
 
     def read_until(self, pattern):
         """Reads on until the pattern has been printed; the match."""
@@ -70,13 +77,50 @@ class Demo:
         return self.process.returncode
 
 
+class LiveDemo(Demo):
+    """One that runs on a terminal of 40 lines of 100 characters."""
+
+    def __init__(self, directory, *arguments, **extra):
+        super().__init__(directory, *arguments, TERM="xterm-256color", **extra)
+        os.close(self.inner)
+
+    def output(self):
+        self.outer, self.inner = os.openpty()
+        fcntl.ioctl(self.inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        return self.inner
+
+    def read_until(self, pattern):
+        end = time.monotonic() + DEMO_SECONDS_MAX
+        while not (match := re.search(pattern, self.text)):
+            left = end - time.monotonic()
+            assert left > 0 and self.read_some(left), f"ended before it printed {pattern}:\n{self.text}"
+        return match
+
+    def read_some(self, seconds):
+        """False when all has been read, or nothing came in that time."""
+        if not select.select([self.outer], [], [], seconds)[0]:
+            return False
+        try:
+            piece = os.read(self.outer, 65536)
+        except OSError:  # what reading a terminal says that nobody writes to any more
+            return False
+        self.text = (self.text + piece.decode()).replace("\r\n", "\n")
+        return True
+
+    def finish(self):
+        while self.read_some(DEMO_SECONDS_MAX):
+            continue
+        os.close(self.outer)
+        return self.process.wait(timeout=DEMO_SECONDS_MAX)
+
+
 @pytest.fixture
 def start_demo(tmp_path):
     """start_demo(*arguments) in tmp_path, which must be empty again afterwards unless the test says otherwise."""
     demos = []
 
-    def start(*arguments, **extra):
-        demos.append(Demo(tmp_path, *arguments, **extra))
+    def start(*arguments, kind=Demo, **extra):
+        demos.append(kind(tmp_path, *arguments, **extra))
         return demos[-1]
 
     yield start
@@ -170,9 +214,11 @@ def test_the_manual_page_is_roff():
     (["serve", "--payment-decline-rate", "2"], "expected a number from 0 to 1 (a share of payments)"),
     (["rush"], "SCENARIO is missing"),
     (["demo", "--users", "3", "--stock", "7"], "expected at most --users (3)"),
-    (["demo", "order"], 'there is no demo "order"; expected orders, or nothing'),
-    (["demo", "orders", "--stock", "7"], "--users and --stock are of the flash sale"),
-    (["demo", "--seconds", "7"], "--seconds and --payment-time are of the demo of orders"),
+    (["demo", "order"], 'there is no demo "order"; expected orders, vending, or nothing'),
+    (["demo", "orders", "--stock", "7"], "--stock is of another demo; orders takes --seconds and --payment-time"),
+    (["demo", "--seconds", "7"], "--seconds is of another demo; the flash sale takes --users and --stock"),
+    (["demo", "--dispense-time", "1s"], "--dispense-time is of another demo; the flash sale takes"),
+    (["demo", "vending", "--stock", "7"], "--stock is of another demo; vending takes --users and --dispense-time"),
 ])
 def test_wrong_usage_is_status_2_and_one_sentence(arguments, words):
     result = run(*arguments)
@@ -366,4 +412,80 @@ def test_an_interrupted_demo_of_orders_takes_everything_down(start_demo, tmp_pat
     demo.process.send_signal(signal.SIGTERM)
     assert demo.finish() == -signal.SIGTERM, demo.text
     assert not is_listening(port)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the demo of vending machines ---
+
+VENDING = ("vending", "--users", "100", "--dispense-time", "500ms")
+BRIEFLY = ("vending", "--users", "10", "--dispense-time", "200ms")
+
+
+def test_the_demo_of_vending_machines_tells_the_whole_story(start_demo, tmp_path):
+    """The original's figures are missing, or one of ours does not hold: an act, the kill, or the audit."""
+    demo = in_time(start_demo, *VENDING)
+    assert demo.process.returncode == 0, demo.text
+    assert "verdict: PASS" in demo.text and "FAIL" not in demo.text, demo.text
+    assert re.search(r"^ +100 +\d+ +\d+ +0 +[0-9.]+ ms +551 ms$", demo.text, re.M), demo.text
+    for what in ("up to 100 users at once, everyone was answered",
+            "what is left is what was supplied less what was sold",
+            "30 users were served in the order of the line: 0 overtaken, 0 turned away", "none starved",
+            "the machine that was added while [1-9][0-9]* waited served them at once: [1-9]",
+            "the machine that was drained finished its user and took no more: [01] sold afterwards",
+            "SIGKILL hits the server with 5 machines dispensing and 8 people in line",
+            "5 machines go on with the time that was left", "all 8 tickets are there, in the order",
+            "every machine finished after 1.5 s in all", "8 of 8 tickets were served, in their order",
+            "every invariant holds under a running server", "every invariant holds at rest"):
+        assert re.search("^PASS  .*" + what, demo.text, re.M), f"{what}:\n{demo.text}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_the_line_is_told_in_plain_lines(start_demo):
+    """Where nothing can be drawn in place, sales and what the operator does come as lines, without control codes."""
+    demo = start_demo(*BRIEFLY)
+    demo.read_until(r"machine 2 has sold \d+ and takes no more; \d+ in line, [0-9.]+ sales a second\n")
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.finish() == -signal.SIGTERM, demo.text
+    assert "\x1b" not in demo.text and "\r" not in demo.text
+    for what in (r"machine \d+ has sold \d+, lease \d+ has it now; \d+ in line", "an operator adds machine 6",
+            "an operator drains machine 2"):
+        assert re.search(r"^ +[0-9.]+ s  " + what, demo.text, re.M), f"{what}:\n{demo.text}"
+
+
+@pytest.mark.parametrize("is_colored", [True, False])
+def test_on_a_terminal_the_machines_are_drawn_in_place(start_demo, tmp_path, is_colored):
+    """The board scrolls instead of being drawn over, is too wide, or has colours that nobody asked for; or Ctrl-C in
+    the middle of it does not take everything down."""
+    demo = start_demo(*BRIEFLY, kind=LiveDemo, **({} if is_colored else {"NO_COLOR": "1"}))
+    port = demo.read_until(r"ready on http://127\.0\.0\.1:(\d+)").group(1)
+    demo.read_until(r"\r\x1b\[9A[^\r]*in line: [1-9][^\r]*an operator drains machine 2")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.finish() == -signal.SIGINT, demo.text
+    assert not is_listening(port)
+    assert list(tmp_path.iterdir()) == []
+    assert ("\x1b[32m" in demo.text) == is_colored
+    board = re.sub(r"\x1b\[[0-9]*[A-Za-z]", "", demo.text[demo.text.index("-- 2."):])
+    assert re.search(r"^ +3  dispensing +\d+  #+\.* +0\.[0-2] s +\d+$", board, re.M), board
+    assert re.search(r"^ +2  (draining|drained) ", board, re.M), board
+    assert max(len(line) for line in board.replace("\r", "\n").split("\n")) <= 120
+    frames = demo.text.split("\x1b[9A")[1:]
+    assert all(frame.count("\x1b[K") in (9, 10) for frame in frames[:-1]), demo.text
+    assert "machine 2 has sold" not in demo.text
+
+
+def test_the_kept_demo_of_vending_machines_sells(start_demo, tmp_path):
+    """The printed lines do not work as they stand, or Ctrl-C does not end with a last audit."""
+    demo = in_time(start_demo, *VENDING, "--keep", ready="Ctrl-C stops")
+    lines = re.findall(r"^  (curl .*)$", demo.text, re.M)
+    assert len(lines) == 3
+    answers = [subprocess.run(shlex.split(line) + ["-sS"], capture_output=True, text=True, timeout=SECONDS_MAX)
+               for line in [*lines, lines[-1]]]
+    assert all(answer.returncode == 0 for answer in answers), answers
+    machine, product, first, again = [answer.stdout for answer in answers]
+    assert '"name":"Lobby","status":"idle"' in machine and '"name":"Espresso","stock":10' in product, answers
+    for said, stock in ((first, 9), (again, 8)):
+        assert '"status":"processing"' in said and f'"name":"Espresso","stock":{stock}' in said, answers
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.finish() == 0, demo.text
+    assert "verdict: PASS" in demo.text
     assert list(tmp_path.iterdir()) == []

@@ -131,10 +131,11 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
 
     hook, sink = Hook().start(), Sink()
     server = Server(Node(tmp_path, url), ["--idempotency-ttl", "1s", "--purchase-interval", "0",
-        "--payment-time", "1s", "--webhook", hook.url, *sink.arguments]).start()
+        "--payment-time", "1s", "--dispense-time", "100ms", "--webhook", hook.url, *sink.arguments]).start()
     try:
         sell_everything_there_is(server, postgres)
         take_orders_of_all_kinds(server, postgres, sink)
+        serve_at_machines(server, postgres)
         done = run("rush", "purchase-load", "--url", f"http://127.0.0.1:{server.port}", "--users", 200, "--stock", 20,
             "--admin-key", ADMIN_KEY)
         assert done.returncode == HOLDS, done.stdout + done.stderr
@@ -151,7 +152,8 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
             "UPDATE doorbuster_schema SET version = 2", "TRUNCATE work", "DROP TABLE work",
             "UPDATE payments SET outcome = 'paid'", "DELETE FROM orders", "UPDATE orders SET amount_minor = 0",
             "UPDATE accounts SET password_hash = ''", "UPDATE intake_orders SET quantity = 1",
-            "DELETE FROM intake_deliveries", "UPDATE secrets SET value = ''",
+            "DELETE FROM intake_deliveries", "UPDATE leases SET outcome = 'reset'", "DELETE FROM tickets",
+            "UPDATE tickets SET first_lease_id = 1", "DELETE FROM pool", "UPDATE secrets SET value = ''",
             "CREATE TABLE mine (id int)", "CREATE TEMP TABLE mine (id int)"):
         with pytest.raises(Exception, match="permission denied|must be owner"):
             postgres.sql(statement, database="shop", user="doorbuster", password=PASSWORD)
@@ -175,6 +177,31 @@ def take_orders_of_all_kinds(server, postgres, sink):
     assert trader.cancel(under_way).status == 409
     assert trader.cancel(trader.place()["id"]).status == 200
     trader.close()
+
+
+def serve_at_machines(server, postgres):
+    """Taken, chosen and done; waited for and served; reset, renamed and deleted."""
+    shop = Shop(server)
+
+    def ask(method, target, status, **members):
+        reply = shop.ask(method, "/api/" + target, shop.admin, members or None)
+        assert reply.status == status, reply
+        return reply.json() if reply.body else None
+
+    product = ask("POST", "products", 201, name="Tea", stock=3, category="drinks", featured=True)["id"]
+    machine = ask("POST", "vending-machines", 201, name="first")["id"]
+    assert ask("POST", "orchestrator/start-work", 200)["machine"]["id"] == machine
+    ticket = ask("POST", "orchestrator/queue", 202)["ticket"]
+    ask("POST", "orchestrator/choose-product", 200, machine_id=machine, product_id=product, count=2, coins=2)
+    wait_for(lambda: postgres.super_sql("SELECT state FROM tickets", database="shop") == [("served",)],
+        "who waits is served", 20)
+    assert ask("GET", f"orchestrator/queue/{ticket}", 200)["machine"]["id"] == machine
+    ask("PATCH", f"vending-machines/{machine}", 200, name="renamed")
+    ask("POST", f"vending-machines/{machine}/reset", 200)
+    ask("DELETE", f"vending-machines/{machine}", 204)
+    ask("PATCH", f"products/{product}/stock", 200, stock=0)
+    ask("DELETE", f"products/{product}", 204)
+    shop.close()
 
 
 def sell_everything_there_is(server, postgres):

@@ -43,7 +43,28 @@ INSERT INTO intake_orders VALUES (1, 7, 'AAPL', 'BUY', 'LIMIT', 1, 150000000, NU
 INSERT INTO intake_deliveries VALUES (1, 1, {START_MS + 9});
 UPDATE intake_state SET sent_id = 2, executed_id = 1;
 """
-TIMES = ("deadline", "due_at", "created_at", "updated_at", "paid_at", "delivered_at", "executed_at", "cancelled_at")
+# One machine in use by who had waited second, one that drains; three leases so far; one who waits, one who has left and
+# one whose time was over.
+MACHINES = f"""
+UPDATE products SET category = 'tea', is_featured = 1, stock = stock - 2;
+INSERT INTO purchase_log VALUES (60, 3, ' machine 1', 1, {START_MS + 50}), (61, 3, ' machine 1', 2, {START_MS + 50});
+INSERT INTO machines VALUES
+    (1, 'it''s ü', 'processing', 0, 0, 3, 2, {START_MS + 40}, {START_MS + 50}, 3, 2, 60, {START_MS + 5050}, {START_MS},
+        {START_MS + 50}),
+    (3, 'out', 'idle', 1, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {START_MS}, {START_MS + 2});
+INSERT INTO leases VALUES (1, 2, NULL, {START_MS}, NULL, NULL, NULL, NULL, 'deleted', {START_MS + 10}),
+    (2, 1, 1, {START_MS + 20}, NULL, NULL, NULL, NULL, 'given_up', {START_MS + 40});
+INSERT INTO tickets VALUES (1, 1, 'served', {START_MS + 900}, 2, 2, 1, {START_MS + 15}, {START_MS + 20}),
+    (2, 0, 'served', {START_MS + 900}, 2, 3, 1, {START_MS + 16}, {START_MS + 40}),
+    (3, 0, 'waiting', {START_MS + 900000000}, 3, NULL, NULL, {START_MS + 30}, NULL),
+    (4, 0, 'left', {START_MS + 900}, 3, 4, NULL, {START_MS + 31}, {START_MS + 60}),
+    (5, 1, 'expired', {START_MS + 70}, 4, 4, NULL, {START_MS + 55}, {START_MS + 70});
+UPDATE pool SET next_machine_id = 4, next_lease_id = 4, next_ticket_id = 6;
+"""
+TIMES = ("deadline", "due_at", "created_at", "updated_at", "paid_at", "delivered_at", "executed_at", "cancelled_at",
+    "started_at", "chosen_at", "ended_at", "expires_at", "start_time", "end_time")
+FLAGS = ("is_sync", "is_draining", "is_attached", "is_featured")
+VERSION = 3
 TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')"
 
 
@@ -84,7 +105,9 @@ def as_in_a_file(column):
     """A column of the database as the embedded store has it."""
     if column in TIMES:
         return f"(extract(epoch FROM {column}) * 1000)::bigint"
-    return {"is_sync": "is_sync::int", "fingerprint": "upper(encode(fingerprint, 'hex'))"}.get(column, column)
+    if column in FLAGS:
+        return f"{column}::int"
+    return "upper(encode(fingerprint, 'hex'))" if column == "fingerprint" else column
 
 
 def checksums(text):
@@ -97,10 +120,10 @@ def test_tables_are_made_once(postgres, database):
     """A second migrate changes something or fails; or verify and migrate disagree about the version."""
     name, url = database
     done = migrate("--store", url)
-    assert done.stdout.endswith(f"/{name}: made the tables, version 2\n") and done.stdout.count("\n") == 1
+    assert done.stdout.endswith(f"/{name}: made the tables, version {VERSION}\n") and done.stdout.count("\n") == 1
     before = postgres.sql(TABLES + " ORDER BY 1", database=name)
-    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(2,)]
-    assert migrate("--store", url).stdout.endswith("the tables are at version 2 already\n")
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(VERSION,)]
+    assert migrate("--store", url).stdout.endswith(f"the tables are at version {VERSION} already\n")
     assert postgres.sql(TABLES + " ORDER BY 1", database=name) == before
     environment_twin = subprocess.run([str(BINARY), "migrate"], capture_output=True, text=True, timeout=60,
         env=environment(DOORBUSTER_STORE=url))
@@ -116,7 +139,7 @@ def test_two_migrations_at_once_make_one(postgres, database):
     assert [process.returncode for process in both] == [HOLDS] * len(both), said
     assert sum("made the tables" in out for out, _ in said) == 1, said
     assert sum("already" in out for out, _ in said) == len(both) - 1, said
-    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(2,)]
+    assert postgres.sql("SELECT version FROM doorbuster_schema", database=name) == [(VERSION,)]
 
 
 def test_a_migration_waits_for_another(postgres, database):
@@ -144,9 +167,10 @@ def test_foreign_and_newer_tables_are_left_alone(postgres, database):
     postgres.sql("DROP TABLE products", database=name)
     migrate("--store", url)
     postgres.sql("UPDATE doorbuster_schema SET version = 1000", database=name)
-    one_line(migrate("--store", url, expect=WORLD), "have version 1000, this doorbuster knows versions up to 2")
-    postgres.sql("UPDATE doorbuster_schema SET version = 2; DROP TABLE work", database=name)
-    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 14 tables")
+    one_line(migrate("--store", url, expect=WORLD), "have version 1000",
+        f"knows versions up to {VERSION}")
+    postgres.sql(f"UPDATE doorbuster_schema SET version = {VERSION}; DROP TABLE work", database=name)
+    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 18 tables")
 
 
 def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
@@ -203,7 +227,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     make_shop(tmp_path / "shop.db", PURCHASES)
     before = (tmp_path / "shop.db").read_bytes()
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 12 and "no such table" not in done.stdout, done.stdout
+    assert len(checksums(done.stdout)) == 16 and "no such table" not in done.stdout, done.stdout
     assert "COPIED" in done.stdout, done.stdout
     assert re.search(rf"purchase_log +{PURCHASES} ", done.stdout), done.stdout
     assert (tmp_path / "shop.db").read_bytes() == before
@@ -229,21 +253,26 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     one_line(again, "holds 100003 rows already")
 
 
+def assert_moved(postgres, name, shop, table):
+    """All that the file has in this table."""
+    columns = [column[1] for column in shop.execute(f"PRAGMA table_info({table})")]
+    here = ", ".join("hex(fingerprint)" if column == "fingerprint" else column for column in columns)
+    there = ", ".join(as_in_a_file(column) for column in columns)
+    assert shop.execute(f"SELECT {here} FROM {table} ORDER BY 1").fetchall() == postgres.sql(
+        f"SELECT {there} FROM {table} ORDER BY 1", database=name), table
+
+
 def test_orders_are_moved_with_all_that_belongs_to_them(postgres, database, tmp_path):
     """An order, its payment or who is told of it is lost on the way, an id comes again, or tokens are good no more."""
     name, url = database
     make_shop(tmp_path / "shop.db", 10)
     spoil(tmp_path / "shop.db", ORDERS)
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 12, done.stdout
+    assert len(checksums(done.stdout)) == 16, done.stdout
     verify(url)
     shop = sqlite3.connect(tmp_path / "shop.db")
     for table in ("orders", "payments", "notifications", "accounts", "intake_orders", "intake_deliveries", "work"):
-        columns = [(column[1], column[2]) for column in shop.execute(f"PRAGMA table_info({table})")]
-        here = ", ".join("hex(fingerprint)" if column == "fingerprint" else column for column, _ in columns)
-        there = ", ".join(as_in_a_file(column) for column, _ in columns)
-        assert shop.execute(f"SELECT {here} FROM {table} ORDER BY 1").fetchall() == postgres.sql(
-            f"SELECT {there} FROM {table} ORDER BY 1", database=name), table
+        assert_moved(postgres, name, shop, table)
     assert shop.execute("SELECT lower(hex(value)) FROM secrets").fetchall() == postgres.sql(
         "SELECT encode(value, 'hex') FROM secrets", database=name)
     shop.close()
@@ -252,12 +281,38 @@ def test_orders_are_moved_with_all_that_belongs_to_them(postgres, database, tmp_
     assert postgres.sql("SELECT * FROM intake_state", database=name) == [(1, 4, 2, 1)]
 
 
+def test_machines_are_moved_with_who_waits_for_one(postgres, database, tmp_path):
+    """A machine, a lease or a place in the line is lost on the way, or a number is given out again."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", MACHINES)
+    migrate("--from", tmp_path / "shop.db", "--to", url)
+    verify(url)
+    shop = sqlite3.connect(tmp_path / "shop.db")
+    for table in ("products", "machines", "leases", "tickets", "pool"):
+        assert_moved(postgres, name, shop, table)
+    shop.close()
+    assert postgres.sql("SELECT * FROM pool", database=name) == [(1, 4, 4, 6, 0, 0)]
+    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "holds 23 rows already")
+
+
+def test_a_file_from_before_there_were_machines_is_moved(postgres, database, tmp_path):
+    """Products of an older file, which nobody has listed under anything, stay behind."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10, versions=3)
+    done = migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert len(checksums(done.stdout)) == 12 and done.stdout.count("no such table") == 4, done.stdout
+    verify(url)
+    assert postgres.sql("SELECT id, category, is_featured FROM products", database=name) == [(3, "", False)]
+    assert postgres.sql("SELECT * FROM pool", database=name) == [(1, 1, 1, 1, 0, 0)]
+
+
 def test_an_older_file_gets_what_it_lacks(postgres, database, tmp_path):
     """Tables that a file of an older doorbuster does not have stand in the way, or nobody may hand orders out."""
     name, url = database
     make_shop(tmp_path / "shop.db", 10, versions=2)
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 4 and done.stdout.count("no such table") == 8, done.stdout
+    assert len(checksums(done.stdout)) == 4 and done.stdout.count("no such table") == 12, done.stdout
     verify(url)
     assert postgres.sql("SELECT kind, id FROM work", database=name) == [("intake-delivery", 2)]
     assert postgres.sql("SELECT length(value) FROM secrets", database=name) == [(32,)]

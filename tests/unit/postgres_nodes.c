@@ -11,7 +11,10 @@
 
 enum { DECISIONS_MAX = 5, COMMANDS_MAX = 256 };
 
-const struct rules test_rules = {.idempotency_ttl_ms = INT64_C(86400000), .idempotency_count_max = SIZE_MAX};
+const struct rules test_rules = {.idempotency_ttl_ms = INT64_C(86400000),
+    .idempotency_count_max = SIZE_MAX,
+    .choose_timeout_ms = 60000,
+    .line_max = 1000};
 
 void node_open(struct node *node, const char *url)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Map, list, pool, histogram and identifiers: each against a model that is too simple to be wrong. */
+/* Map, list, heap, pool, histogram and identifiers: each against a model that is too simple to be wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/heap.h"
 #include "base/hist.h"
 #include "base/id.h"
 #include "base/list.h"
@@ -87,6 +88,24 @@ static void a_map_does_as_its_model_does(void **state)
     run_against_model(4, 0, 100, 5000);                 /* one hash for all */
 }
 
+/* What is known by two hashes for a moment, as something is that gets another name, loses the wrong one. */
+static void a_map_takes_out_what_is_known_by_that_hash(void **state)
+{
+    (void)state;
+    struct map map;
+    struct thing thing = {.hash = 7};
+    map_init(&map);
+    assert_true(map_put(&map, 7, &thing));
+    uint64_t other = 7 + map.size; /* begins at the same place */
+    assert_true(map_put(&map, other, &thing));
+    assert_true(map_remove(&map, other, &thing));
+    assert_false(map_remove(&map, other, &thing));
+    assert_int_equal(map.entries[7 % map.size].hash, 7);
+    assert_true(map_remove(&map, 7, &thing));
+    assert_int_equal(map.count, 0);
+    map_fini(&map);
+}
+
 static void a_map_without_memory_is_a_map(void **state)
 {
     struct thing thing = {.hash = 7, .name = 1};
@@ -161,6 +180,147 @@ static void a_list_keeps_order_and_forgives_double_removal(void **state)
     assert_true(list_is_empty(&list));
     list_append(&list, &links[1].node);
     assert_names(&list, "1");
+}
+
+/* --- heap --- */
+
+enum { ENTRIES = 300 };
+
+struct entry {
+    int name;
+    int64_t key;
+    bool is_in;
+    size_t place;
+    size_t other_place; /* in a heap of the same entries the other way round */
+};
+
+static bool is_before(const void *left, const void *right)
+{
+    const struct entry *a = left;
+    const struct entry *b = right;
+    return a->key < b->key || (a->key == b->key && a->name < b->name);
+}
+
+static bool is_after(const void *left, const void *right)
+{
+    return is_before(right, left);
+}
+
+static const struct heap_kind first_kind = {is_before, offsetof(struct entry, place)};
+static const struct heap_kind last_kind = {is_after, offsetof(struct entry, other_place)};
+
+static int compare_entries(const void *a, const void *b)
+{
+    const void *left = *(void *const *)a;
+    const void *right = *(void *const *)b;
+    return is_before(left, right) ? -1 : is_before(right, left);
+}
+
+/* Those that are in, sorted: the first is the first, the last is the last, and each knows whether it is in.
+ */
+static void assert_like_sorted(const struct heap *heap, const struct heap *reverse, struct entry *entries)
+{
+    struct entry *sorted[ENTRIES];
+    size_t count = 0;
+    for (int i = 0; i < ENTRIES; i++) {
+        assert_int_equal(heap_has(heap, &entries[i]), entries[i].is_in);
+        assert_int_equal(heap_has(reverse, &entries[i]), entries[i].is_in);
+        if (entries[i].is_in)
+            sorted[count++] = &entries[i];
+    }
+    assert_int_equal(heap->count, count);
+    assert_int_equal(reverse->count, count);
+    qsort(sorted, count, sizeof sorted[0], compare_entries);
+    assert_ptr_equal(heap_first(heap), count == 0 ? NULL : sorted[0]);
+    assert_ptr_equal(heap_first(reverse), count == 0 ? NULL : sorted[count - 1]);
+    for (size_t i = 1; i < count; i++)
+        assert_false(is_before(heap->entries[i], heap->entries[(i - 1) / 2]));
+}
+
+static void put_in(struct heap *heap, struct entry *entry)
+{
+    assert_true(heap_reserve(heap, heap->count + 1));
+    heap_put(heap, entry);
+}
+
+/* One step by lot: a new key for one that is in, or in, or out. */
+static void step_heaps(struct heap *heap, struct heap *reverse, struct entry *entry, uint64_t lot)
+{
+    bool moves = entry->is_in && lot % 3 == 0;
+    if (moves || !entry->is_in)
+        entry->key = (int64_t)(lot >> 8) % 50 - 25; /* few, so that many are equal but for their name */
+    if (moves) {
+        heap_move(heap, entry);
+        heap_move(reverse, entry);
+        return;
+    }
+    if (entry->is_in) {
+        heap_take_out(heap, entry);
+        heap_take_out(reverse, entry);
+    } else {
+        put_in(heap, entry);
+        put_in(reverse, entry);
+    }
+    entry->is_in = !entry->is_in;
+}
+
+static void a_heap_does_as_a_sorted_array_does(void **state)
+{
+    static struct entry entries[ENTRIES];
+    struct id_source random;
+    struct heap heap;
+    struct heap reverse;
+    (void)state;
+    id_source_init_seed(&random, 7);
+    heap_init(&heap, &first_kind);
+    heap_init(&reverse, &last_kind);
+    for (int i = 0; i < ENTRIES; i++)
+        entries[i].name = i;
+    for (int step = 0; step < 20000; step++) {
+        uint64_t lot = id_next(&random);
+        /* Among few entries the heap is often empty; among all of them it is half full. */
+        uint64_t among = step / 2000 % 2 == 0 ? 5 : ENTRIES;
+        step_heaps(&heap, &reverse, &entries[(lot >> 32) % among], lot & UINT32_MAX);
+        if (step % 20 == 0 || among < ENTRIES)
+            assert_like_sorted(&heap, &reverse, entries);
+    }
+    heap_clear(&reverse);
+    assert_null(heap_first(&reverse));
+    assert_false(heap_has(&reverse, heap_first(&heap)));
+    heap_fini(&heap);
+    heap_fini(&reverse);
+}
+
+/* All of them, each time the first: in order, none twice. */
+static void a_heap_gives_all_in_order(void **state)
+{
+    static struct entry entries[ENTRIES];
+    struct id_source random;
+    struct heap heap;
+    (void)state;
+    id_source_init_seed(&random, 8);
+    heap_init(&heap, &first_kind);
+    assert_null(heap_first(&heap));
+    assert_true(heap_reserve(&heap, ENTRIES));
+    assert_true(heap_reserve(&heap, 1)); /* room stays */
+    for (int i = 0; i < ENTRIES; i++) {
+        entries[i] = (struct entry){.name = i, .key = (int64_t)(id_next(&random) % 40)};
+        assert_false(heap_has(&heap, &entries[i]));
+        heap_put(&heap, &entries[i]);
+    }
+    const struct entry *before = NULL;
+    struct entry *entry;
+    size_t count = 0;
+    while ((entry = heap_first(&heap)) != NULL) {
+        heap_take_out(&heap, entry);
+        assert_false(heap_has(&heap, entry));
+        assert_true(before == NULL || is_before(before, entry));
+        before = entry;
+        count++;
+    }
+    assert_int_equal(count, ENTRIES);
+    heap_fini(&heap);
+    assert_null(heap_first(&heap));
 }
 
 /* --- pool --- */
@@ -383,9 +543,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_does_as_its_model_does),
+        cmocka_unit_test(a_map_takes_out_what_is_known_by_that_hash),
         cmocka_unit_test(a_map_without_memory_is_a_map),
         cmocka_unit_test(keyed_hashes_depend_on_key_and_text),
         cmocka_unit_test(a_list_keeps_order_and_forgives_double_removal),
+        cmocka_unit_test(a_heap_does_as_a_sorted_array_does),
+        cmocka_unit_test(a_heap_gives_all_in_order),
         cmocka_unit_test(blocks_never_overlap_and_never_exceed_the_bound),
         cmocka_unit_test(blocks_larger_than_a_slab_and_empty_pools),
         cmocka_unit_test(percentiles_are_known_to_1_6_percent),

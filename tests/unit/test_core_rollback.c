@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A batch happens whole or not at all. Whatever was decided, world_rollback gives back exactly the world
- * before; whichever allocation fails, the decision says so and the rollback holds. This program is linked
- * with
- * --wrap=malloc,calloc,realloc, so that it can make the n-th call fail.
+ * before; whichever allocation fails (rollback_kit.h), the decision says so and the rollback holds.
  */
 #include <limits.h>
 #include <setjmp.h>
@@ -15,126 +13,41 @@
 
 #include "core/limiter.h"
 #include "random_command.h"
-#include "world_kit.h"
+#include "rollback_kit.h"
 
-/* --- memory that fails on request --- */
-
-static int calls_left = -1; /* -1: no failure is asked for */
-static bool has_failed;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails_now(void)
-{
-    if (calls_left < 0)
-        return false;
-    if (calls_left-- > 0)
-        return false;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(block, size);
-}
-
-/* The n-th call from now fails, n from 1; later ones succeed again. */
-static void fail_call(int n)
-{
-    calls_left = n - 1;
-    has_failed = false;
-}
-
-static bool stop_failing(void)
-{
-    calls_left = -1;
-    return has_failed;
-}
-
-/* --- a world before and after --- */
-
-static struct world world;
-static struct strbuf before;
-static struct strbuf after;
+static struct rollback_kit kit;
+static struct world *const world = &kit.world;
 static const struct rules rules = {.idempotency_ttl_ms = 300, .idempotency_count_max = SIZE_MAX};
 
 static int make_world(void **state)
 {
     (void)state;
-    world_init(&world, &world_kit_hash_key);
-    strbuf_init_heap(&before, 1 << 24);
-    strbuf_init_heap(&after, 1 << 24);
+    rollback_kit_make(&kit);
     return 0;
 }
 
 static int drop_world(void **state)
 {
     (void)state;
-    (void)stop_failing();
-    world_fini(&world);
-    strbuf_fini(&before);
-    strbuf_fini(&after);
+    rollback_kit_drop(&kit);
     return 0;
-}
-
-static void begin(void)
-{
-    world_begin(&world);
-    world_dump(&world, &before);
-}
-
-static void roll_back(void)
-{
-    world_rollback(&world);
-    assert_int_equal(world.change_count, 0);
-    world_check_next_edge(&world);
-    world_dump(&world, &after);
-    if (slice_eq(strbuf_slice(&before), strbuf_slice(&after)))
-        return;
-    fail_msg("the world after a rollback is another one.\nbefore:\n%.*s\nafter:\n%.*s",
-        SLICE_ARGS(strbuf_slice(&before)), SLICE_ARGS(strbuf_slice(&after)));
-}
-
-static void accept_batch(void)
-{
-    world_dump(&world, &before);
-    world_accept(&world);
-    world_check_next_edge(&world);
-    world_dump(&world, &after);
-    assert_true(slice_eq(strbuf_slice(&before), strbuf_slice(&after)));
 }
 
 static enum result decide(struct command command, int64_t now_ms)
 {
-    assert_true(rules_decide(&rules, &world, &command, now_ms));
+    assert_true(rules_decide(&rules, world, &command, now_ms));
     return command.outcome.result;
 }
 
 /* An ACTIVE sale of 5, of which anna and bert have bought. */
 static void put_sale(const char *sku)
 {
-    world_begin(&world);
+    world_begin(world);
     assert_int_equal(decide(make_create(sku, 5, 100, 9000), 50), RESULT_OK);
-    assert_true(rules_tick(&rules, &world, 100));
+    assert_true(rules_tick(&rules, world, 100));
     assert_int_equal(decide(make_purchase(sku, "anna"), 100), RESULT_OK);
     assert_int_equal(decide(make_purchase(sku, "bert"), 100), RESULT_OK);
-    world_accept(&world);
+    world_accept(world);
 }
 
 static void rename_to(const char *sku, const char *name, int64_t start_ms)
@@ -150,7 +63,7 @@ static void delete_create_delete_create(int64_t now_ms)
 {
     assert_int_equal(decide(make_delete("W-1"), now_ms), RESULT_OK);
     assert_int_equal(decide(make_create("W-1", 3, 1, 9000), now_ms), RESULT_OK);
-    assert_true(rules_tick(&rules, &world, now_ms));
+    assert_true(rules_tick(&rules, world, now_ms));
     assert_int_equal(decide(make_purchase("W-1", "anna"), now_ms), RESULT_OK);
     assert_int_equal(decide(make_delete("W-1"), now_ms), RESULT_OK);
     assert_int_equal(decide(make_create("W-1", 4, 1, 9000), now_ms), RESULT_OK);
@@ -161,33 +74,33 @@ static void one_sku_deleted_and_made_again_in_a_batch(void **state)
 {
     (void)state;
     put_sale("W-1");
-    begin();
+    rollback_begin(&kit);
     delete_create_delete_create(200);
-    roll_back();
-    begin();
+    rollback_undo(&kit);
+    rollback_begin(&kit);
     delete_create_delete_create(200);
-    accept_batch();
-    assert_int_equal(world_product(&world, SLICE("W-1"))->id, 3 + 2);
-    begin();
-    roll_back();
+    rollback_accept(&kit);
+    assert_int_equal(world_product(world, SLICE("W-1"))->id, 3 + 2);
+    rollback_begin(&kit);
+    rollback_undo(&kit);
 }
 
 static void a_new_product_made_and_deleted_in_a_batch(void **state)
 {
     (void)state;
     for (int is_kept = 0; is_kept < 2; is_kept++) {
-        begin();
+        rollback_begin(&kit);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(decide(make_create("W-1", 3, 1, 9000), 5), RESULT_OK);
-            assert_true(rules_tick(&rules, &world, 5));
+            assert_true(rules_tick(&rules, world, 5));
             assert_int_equal(decide(make_purchase("W-1", "anna"), 5), RESULT_OK);
             assert_int_equal(decide(make_delete("W-1"), 5), RESULT_OK);
         }
         if (is_kept)
-            accept_batch();
+            rollback_accept(&kit);
         else
-            roll_back();
-        assert_null(world_product(&world, SLICE("W-1")));
+            rollback_undo(&kit);
+        assert_null(world_product(world, SLICE("W-1")));
     }
 }
 
@@ -196,16 +109,16 @@ static void names_come_and_go(void **state)
     (void)state;
     put_sale("W-1");
     for (int is_kept = 0; is_kept < 2; is_kept++) {
-        begin();
+        rollback_begin(&kit);
         rename_to("W-1", "A", 200);
         rename_to("W-1", "A", 300);
         rename_to("W-1", "", 300);
         rename_to("W-1", "Widget", 400);
         rename_to("W-1", "a rather longer name than all the others have", 400);
         if (is_kept)
-            accept_batch();
+            rollback_accept(&kit);
         else
-            roll_back();
+            rollback_undo(&kit);
     }
 }
 
@@ -214,62 +127,62 @@ static void purchases_cleared_and_made_again_in_a_batch(void **state)
     (void)state;
     put_sale("W-1");
     for (int is_kept = 0; is_kept < 2; is_kept++) {
-        begin();
+        rollback_begin(&kit);
         assert_int_equal(decide(make_purchase("W-1", "carl"), 150), RESULT_OK);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(decide(make_create("W-1", 2, 1, 9000), 150), RESULT_OK);
-            assert_true(rules_tick(&rules, &world, 150));
+            assert_true(rules_tick(&rules, world, 150));
             assert_int_equal(decide(make_purchase("W-1", "anna"), 150), RESULT_OK);
             assert_int_equal(decide(make_purchase("W-1", "dora"), 150), RESULT_OK);
-            assert_int_equal(world_product(&world, SLICE("W-1"))->values.state, SALE_ENDED);
+            assert_int_equal(world_product(world, SLICE("W-1"))->values.state, SALE_ENDED);
         }
         if (is_kept)
-            accept_batch();
+            rollback_accept(&kit);
         else
-            roll_back();
+            rollback_undo(&kit);
     }
-    begin();
+    rollback_begin(&kit);
     assert_int_equal(decide(make_create("W-1", 2, 1, 9000), 150), RESULT_OK);
-    roll_back();
+    rollback_undo(&kit);
 }
 
 static void a_batch_after_an_accepted_one_rolls_back_to_it(void **state)
 {
     (void)state;
     put_sale("W-1");
-    begin();
+    rollback_begin(&kit);
     assert_int_equal(decide(make_patch_limit("W-1", 2), 150), RESULT_OK);
     assert_int_equal(decide(make_purchase("W-1", "anna"), 150), RESULT_OK);
-    accept_batch();
-    begin();
+    rollback_accept(&kit);
+    rollback_begin(&kit);
     assert_int_equal(decide(make_purchase("W-1", "bert"), 151), RESULT_OK);
     assert_int_equal(decide(make_purchase("W-1", "carl"), 151), RESULT_OK);
-    assert_int_equal(world_product(&world, SLICE("W-1"))->values.state, SALE_ENDED);
-    roll_back();
-    assert_int_equal(world_product(&world, SLICE("W-1"))->values.stock, 2);
+    assert_int_equal(world_product(world, SLICE("W-1"))->values.state, SALE_ENDED);
+    rollback_undo(&kit);
+    assert_int_equal(world_product(world, SLICE("W-1"))->values.stock, 2);
     /* What a rollback took back leaves no trace in the next batch. */
-    begin();
+    rollback_begin(&kit);
     assert_int_equal(decide(make_purchase("W-1", "bert"), 152), RESULT_OK);
-    accept_batch();
-    assert_int_equal(world_product(&world, SLICE("W-1"))->values.stock, 1);
-    begin();
+    rollback_accept(&kit);
+    assert_int_equal(world_product(world, SLICE("W-1"))->values.stock, 1);
+    rollback_begin(&kit);
     assert_int_equal(decide(make_purchase("W-1", "dora"), 153), RESULT_OK);
-    roll_back();
+    rollback_undo(&kit);
 }
 
 static void ids_are_never_given_out_twice(void **state)
 {
     (void)state;
     put_sale("W-1");
-    begin();
+    rollback_begin(&kit);
     struct command command = make_purchase("W-1", "carl");
-    assert_true(rules_decide(&rules, &world, &command, 150));
+    assert_true(rules_decide(&rules, world, &command, 150));
     assert_int_equal(command.outcome.number, 3);
-    roll_back();
-    begin();
-    assert_true(rules_decide(&rules, &world, &command, 150));
+    rollback_undo(&kit);
+    rollback_begin(&kit);
+    assert_true(rules_decide(&rules, world, &command, 150));
     assert_int_equal(command.outcome.number, 4);
-    accept_batch();
+    rollback_accept(&kit);
 }
 
 /* One decision may make several changes; wherever the list has to grow, there is room for all of them. */
@@ -282,7 +195,7 @@ static void the_list_of_changes_grows_at_any_length(void **state)
             (void)drop_world(NULL);
             (void)make_world(NULL);
             put_sale("W-1");
-            begin();
+            rollback_begin(&kit);
             for (int i = 0; i < length; i++) {
                 char sku[16];
                 (void)snprintf(sku, sizeof sku, "N-%d", i);
@@ -290,8 +203,8 @@ static void the_list_of_changes_grows_at_any_length(void **state)
             }
             struct command last = is_purchase ? make_purchase("W-1", "carl") : make_delete("W-1");
             assert_int_equal(decide(last, 150), RESULT_OK);
-            assert_int_equal(world.change_count, length + 2);
-            roll_back();
+            assert_int_equal(world->change_count, length + 2);
+            rollback_undo(&kit);
         }
     }
 }
@@ -312,11 +225,11 @@ static const struct crowd crowd = {
  */
 static bool decide_by_lot(struct id_source *random, unsigned count, int64_t now_ms)
 {
-    bool is_good = rules_tick(&rules, &world, now_ms);
+    bool is_good = rules_tick(&rules, world, now_ms);
     for (unsigned i = 0; i < count && is_good; i++) {
         struct random_command lot;
         draw_command(random, &crowd, now_ms, &lot);
-        is_good = rules_decide(&rules, &world, &lot.command, now_ms);
+        is_good = rules_decide(&rules, world, &lot.command, now_ms);
         assert_true(!is_good || result_info(lot.command.outcome.result) != NULL);
     }
     return is_good;
@@ -330,13 +243,13 @@ static void any_batch_can_be_taken_back(void **state)
     (void)state;
     id_source_init_seed(&random, 20261120);
     for (int i = 0; i < BATCHES; i++) {
-        begin();
+        rollback_begin(&kit);
         now_ms += draw(&random, 60);
         assert_true(decide_by_lot(&random, 1 + draw(&random, 40), now_ms));
         if (draw(&random, 2) == 0)
-            roll_back();
+            rollback_undo(&kit);
         else
-            accept_batch();
+            rollback_accept(&kit);
     }
 }
 
@@ -354,16 +267,16 @@ static void any_allocation_may_fail(void **state)
         bool is_decided = false;
         struct id_source same = random;
         for (int n = 1; !is_decided; n++) {
-            begin();
+            rollback_begin(&kit);
             same = random;
             fail_call(n);
             is_decided = decide_by_lot(&same, count, now_ms);
             assert_true(stop_failing() == !is_decided);
             if (!is_decided)
-                roll_back();
+                rollback_undo(&kit);
             failures += !is_decided;
         }
-        accept_batch();
+        rollback_accept(&kit);
         random = same;
     }
     assert_true(failures > BATCHES);
@@ -388,8 +301,8 @@ static void loading_says_when_memory_is_out(void **state)
         is_done = product != NULL && world_load_purchase(&loaded, product, SLICE("anna"), 3) &&
                   world_load_key(&loaded, &record);
         assert_true(stop_failing() == !is_done);
-        world_dump(&loaded, &after);
-        assert_true(product != NULL || after.len == 0);
+        world_dump(&loaded, &kit.after);
+        assert_true(product != NULL || kit.after.len == 0);
         if (product != NULL)
             assert_true(product->buyers.count == (product->purchase_id_last == 3));
         world_fini(&loaded);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/machine.h"
 #include "engine_client.h"
 #include "world_kit.h"
 
@@ -26,8 +27,10 @@ static struct ask asks[4 * DEPTH];
 
 static int start_engine(void **state)
 {
-    const struct engine_config config = {
-        .rules = {.idempotency_ttl_ms = HOUR_MS, .idempotency_count_max = SIZE_MAX}, .line_depth_max = DEPTH};
+    const struct engine_config config = {.rules = {.idempotency_ttl_ms = HOUR_MS,
+                                             .choose_timeout_ms = HOUR_MS,
+                                             .idempotency_count_max = SIZE_MAX},
+        .line_depth_max = DEPTH};
     struct error error;
     (void)state;
     log_init(LOG_ERROR + 1, LOG_JSON); /* failures are ordered here, nobody needs to read of them */
@@ -138,6 +141,44 @@ static void what_waits_becomes_one_batch(void **state)
     /* First come, first served. */
     for (size_t i = 0; i < 1 + DEPTH; i++)
         assert_int_equal(asks[i].call.command.outcome.number, 1 + i);
+}
+
+/* Users who want a thousand units each make one batch of them all, and everybody else waits for its rows. */
+static void a_batch_sells_a_bounded_number_of_units(void **state)
+{
+    enum { CHOICES = DEPTH, UNITS = 1000 };
+    (void)state;
+    struct pool_request requests[CHOICES];
+    char users[CHOICES][MACHINE_USER_LEN_MAX];
+    open_sale("W-1", (int64_t)CHOICES * UNITS);
+    int64_t product_id = engine_port_view(client.port, SLICE("W-1"))->id;
+    for (int i = 0; i < CHOICES; i++) {
+        requests[i] = (struct pool_request){.name = SLICE("m"), .units = UNITS, .coins = UNITS};
+        struct command make = {.kind = COMMAND_MACHINE_CREATE, .pool = &requests[i]};
+        struct command take = {.kind = COMMAND_MACHINE_TAKE, .pool = &requests[i]};
+        assert_int_equal(client_do(&client, make).result, RESULT_OK);
+        assert_int_equal(client_do(&client, take).result, RESULT_OK);
+        requests[i].machine_id = requests[i].machine.id;
+    }
+    fake_store_hold(&store);
+    push(CHOICES, 1, "W-1"); /* a purchase by somebody else */
+    fake_store_await_commit(&store);
+    int commits = fake_store_read(&store, &store.commits_begun);
+    for (int i = 0; i < CHOICES; i++) {
+        struct command choose = {.kind = COMMAND_MACHINE_CHOOSE,
+            .sku = SLICE("W-1"),
+            .user = machine_user(requests[i].machine_id, users[i]),
+            .product_id = product_id,
+            .pool = &requests[i]};
+        ask_init(&asks[i], &client, &choose, far_deadline());
+        assert_true(ask_push(&asks[i]));
+    }
+    engine_port_flush(client.port);
+    fake_store_release(&store);
+    assert_results(0, CHOICES - 1, RESULT_OK);
+    assert_int_equal(ask_await(&asks[CHOICES - 1]), RESULT_STOCK_INSUFFICIENT);
+    assert_int_equal(fake_store_read(&store, &store.commits_begun), commits + 2); /* 5000 units, and 2000 */
+    assert_int_equal(stock_of(&client, "W-1"), UNITS - 1);
 }
 
 static void what_changes_nothing_needs_no_commit(void **state)
@@ -559,6 +600,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_ENGINE(no_answer_and_no_picture_comes_before_the_commit),
         WITH_ENGINE(what_waits_becomes_one_batch),
+        WITH_ENGINE(a_batch_sells_a_bounded_number_of_units),
         WITH_ENGINE(what_changes_nothing_needs_no_commit),
         WITH_ENGINE(the_figures_count_what_happened),
         WITH_ENGINE(a_full_disk_refuses_the_whole_batch_until_there_is_room),

@@ -45,6 +45,7 @@ struct fake {
     const struct script *scripts; /* one a connection */
     size_t count;
     size_t accepted;
+    unsigned sources[STEPS_MAX]; /* the last number of each client's address */
 };
 
 static void send_all(int fd, const char *text, size_t len, size_t piece)
@@ -117,9 +118,12 @@ static void *serve(void *argument)
         struct pollfd ready = {.fd = fake->listen_fd, .events = POLLIN};
         if (poll(&ready, 1, TIMEOUT_MS) != 1)
             return NULL;
-        int fd = accept(fake->listen_fd, NULL, NULL);
+        struct sockaddr_in source;
+        socklen_t len = sizeof source;
+        int fd = accept(fake->listen_fd, (struct sockaddr *)&source, &len);
         if (fd < 0)
             return NULL;
+        fake->sources[i % STEPS_MAX] = ntohl(source.sin_addr.s_addr) & 0xff;
         fake->accepted++;
         play(fd, fake->scripts[i].steps);
         (void)close(fd);
@@ -156,7 +160,8 @@ struct client {
     struct http_link link;
     size_t wanted;
     size_t done;
-    bool closes_between;    /* a new connection a request */
+    bool closes_between; /* a new connection a request */
+    unsigned connections_per_source;
     int results[STEPS_MAX]; /* ANSWERED or enum http_failure */
     int statuses[STEPS_MAX];
     size_t body_lens[STEPS_MAX];
@@ -231,6 +236,7 @@ static void run_client(struct client *client, int port, size_t wanted, int64_t t
     struct http_client_config config = {.timeout_ms = timeout_ms,
         .request_bytes_max = 1024,
         .reply_bytes_max = 1 << 20,
+        .connections_per_source = client->connections_per_source,
         .on_reply = on_reply,
         .on_failure = on_failure};
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%d/", port);
@@ -385,6 +391,22 @@ static void every_request_may_have_a_connection_of_its_own(void **state)
     assert_int_equal(client.results[2], ANSWERED);
 }
 
+static void many_connections_are_spread_over_source_addresses(void **state)
+{
+    static const struct script script = {
+        {{ACT_REQUEST, NULL}, {ACT_SEND, REPLY("1\r\n\r\na")}, {ACT_WAIT_EOF, NULL}}};
+    const struct script scripts[] = {script, script, script, script, script};
+    static const unsigned expected[] = {1, 1, 2, 2, 3};
+    struct client client = {.closes_between = true, .connections_per_source = 2};
+    struct fake fake;
+    (void)state;
+    fake_start(&fake, scripts, 5);
+    run_client(&client, fake.port, 5, TIMEOUT_MS);
+    fake_stop(&fake);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(fake.sources[i], expected[i]);
+}
+
 /* Very many links at once, and cancelled in the middle. */
 static size_t cancelled;
 
@@ -534,6 +556,7 @@ int main(void)
         cmocka_unit_test(nobody_listening_is_a_failed_connection_with_nothing_sent),
         cmocka_unit_test(nobody_is_taken_for_a_server_not_even_oneself),
         cmocka_unit_test(every_request_may_have_a_connection_of_its_own),
+        cmocka_unit_test(many_connections_are_spread_over_source_addresses),
         cmocka_unit_test(cancelling_ends_every_waiting_request_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,9 +172,9 @@ static void tallies_of_threads_add_up(void **state)
 
 static bool is_valid(struct desk *desk, struct plan plan, double busy)
 {
-    struct validity_input input = {&desk->tally, busy, 0};
     desk->rush.crowds[0].plan = plan;
     desk->rush.crowd_count = 1;
+    struct validity_input input = {&desk->tally, busy, 0, validity_lag_of(&desk->rush, &desk->tally)};
     desk->report.reason_count = 0;
     desk->report.note_count = 0;
     return validity_judge(&desk->rush, &input, &desk->report);
@@ -206,6 +206,18 @@ static void a_burst_that_was_none_is_invalid(void **state)
     lag(desk, 300, 1);
     assert_false(is_valid(desk, plan_burst(0, 1000, 1), 1.0));
     assert_true(is_valid(desk, plan_burst(0, 5000, 1), 1.0));
+}
+
+static void the_round_that_was_late_counts(void **state)
+{
+    struct validity_lag in_time = {200, 250, 100};
+    struct validity_lag late = {300, 250, 100};
+    struct validity_lag later_but_larger = {900, 1000, 100};
+    struct validity_lag free_to_be_late = {9000, 0, 99};
+    (void)state;
+    assert_int_equal(validity_lag_worse(in_time, late).lag_ns, 300);
+    assert_int_equal(validity_lag_worse(late, later_but_larger).lag_ns, 300);
+    assert_int_equal(validity_lag_worse(free_to_be_late, in_time).lag_ns, 200);
 }
 
 static void a_busy_generator_is_invalid_unless_that_is_the_purpose(void **state)
@@ -252,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tallies_of_threads_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_open_loop_that_sends_late_is_invalid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_burst_that_was_none_is_invalid, set_up, tear_down),
+        cmocka_unit_test(the_round_that_was_late_counts),
         cmocka_unit_test_setup_teardown(
             a_busy_generator_is_invalid_unless_that_is_the_purpose, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_generator_without_sockets_is_invalid, set_up, tear_down),

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "core/world_pool.h"
 #include "failing_vfs.h"
 #include "store/fault.h"
 #include "store/sqlite_priv.h"
@@ -92,10 +93,47 @@ static void decide_last(struct world *world)
     buy_many(world, "A", 2000, 4, 30);
 }
 
+/* A machine with a lease, one that stays idle and drains, and two who wait. */
+static void decide_machines(struct world *world)
+{
+    struct machine *busy = world_add_machine(world, SLICE("busy"), 1000);
+    struct machine *draining = world_add_machine(world, SLICE("draining"), 1000);
+    assert_non_null(busy);
+    assert_non_null(draining);
+    struct machine_values values = draining->values;
+    values.is_draining = true;
+    assert_true(world_set_machine(world, draining, &values));
+    values = busy->values;
+    values.status = MACHINE_CHOOSING;
+    values.lease.started_ms = 1000;
+    values.due_ms = 2000;
+    assert_true(world_take_lease_id(world, &values.lease.id));
+    assert_true(world_set_machine(world, busy, &values));
+    for (int i = 0; i < 2; i++)
+        assert_non_null(world_add_ticket(world, false, 5000, 1000));
+}
+
+/* The lease ends, one of those that wait leaves; a machine goes, and one gets another name. */
+static void decide_at_machines(struct world *world)
+{
+    struct machine *busy = world_machine(world, world->pool.values.next_machine_id - 2);
+    struct machine *draining = world_machine(world, world->pool.values.next_machine_id - 1);
+    struct machine_values values = busy->values;
+    assert_true(world_add_ended_lease(world, busy, LEASE_RESET, 1500));
+    values.status = MACHINE_IDLE;
+    values.lease = (struct lease){0};
+    values.due_ms = 0;
+    assert_true(world_set_machine(world, busy, &values));
+    assert_true(world_rename_machine(world, busy, SLICE("another")));
+    assert_true(world_remove_machine(world, draining));
+    assert_true(world_end_ticket(world, world_first_ticket(world), TICKET_LEFT, 0, 0, 1500));
+    assert_true(world_keep_ticket(world, world_first_ticket(world), 9000));
+}
+
 typedef void decide(struct world *world);
 
-static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_large, decide_small,
-    decide_again, decide_removal, decide_small, decide_last};
+static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_machines, decide_large,
+    decide_small, decide_at_machines, decide_again, decide_removal, decide_small, decide_last};
 
 enum { BATCH_COUNT = sizeof scenario / sizeof scenario[0] };
 

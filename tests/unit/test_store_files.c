@@ -136,8 +136,8 @@ static void a_newer_store_is_left_alone(void **state)
 {
     struct fixture *b = *state;
     fixture_make_store(b);
-    run_sql(b->path, "PRAGMA user_version = 4");
-    REFUSED(b, ERR_NEWER, b->path, "newer doorbuster", "version 4", "knows 3");
+    run_sql(b->path, "PRAGMA user_version = 5");
+    REFUSED(b, ERR_NEWER, b->path, "newer doorbuster", "version 5", "knows 4");
 }
 
 /* The version stands in the log only, and the log must not be brought into the file. */
@@ -219,6 +219,9 @@ static void overwritten_pages_are_found(void **state)
     free(bytes);
 }
 
+#define IDLE "'idle', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 1"
+#define ROOM "; UPDATE pool SET next_machine_id = 9, next_lease_id = 9, next_ticket_id = 9"
+
 static void rows_that_no_doorbuster_wrote_are_found(void **state)
 {
     struct fixture *b = *state;
@@ -244,6 +247,24 @@ static void rows_that_no_doorbuster_wrote_are_found(void **state)
         "UPDATE idempotency_keys SET fingerprint = 'sixteen letters!' WHERE id = 1",
         "DELETE FROM sequences WHERE name = 'purchases'",
         "UPDATE sequences SET next_value = 0 WHERE name = 'purchases'",
+        "DELETE FROM pool",
+        "UPDATE pool SET next_lease_id = 0",
+        "UPDATE pool SET next_ticket_id = 'many'",
+        "INSERT INTO leases VALUES (1, 1, NULL, 1, NULL, NULL, NULL, NULL, 'reset', 1)",
+        "INSERT INTO machines VALUES (1, 'm'," IDLE "); UPDATE pool SET next_lease_id = 9",
+        "INSERT INTO machines VALUES (-1, 'm'," IDLE ")" ROOM,
+        "INSERT INTO machines VALUES (1, ''," IDLE ")" ROOM,
+        "INSERT INTO machines VALUES (1, x'00'," IDLE ")" ROOM,
+        "INSERT INTO machines VALUES (1, 'm'," IDLE ")" ROOM "; UPDATE machines SET status = 'lost'",
+        "INSERT INTO machines VALUES (1, 'm'," IDLE ")" ROOM "; UPDATE machines SET lease_id = 1",
+        "INSERT INTO machines VALUES (1, 'm'," IDLE ")" ROOM "; UPDATE machines SET due_at = 1",
+        "INSERT INTO machines VALUES (1, 'm'," IDLE ")" ROOM "; UPDATE machines SET usage_count = -1",
+        ("INSERT INTO machines VALUES (1, 'm'," IDLE ")" ROOM
+         "; UPDATE machines SET status = 'processing', lease_id = 1, started_at = 1, due_at = 1"),
+        "INSERT INTO tickets VALUES (1, 0, 'waiting', 1, 1, NULL, NULL, 1, NULL)",
+        "INSERT INTO tickets VALUES (-1, 0, 'waiting', 1, 1, NULL, NULL, 1, NULL)",
+        "INSERT INTO tickets VALUES (1, 0, 'waiting', 'soon', 1, NULL, NULL, 1, NULL)" ROOM,
+        "DROP TABLE tickets",
         "DROP TABLE purchase_log",
         "ALTER TABLE products DROP COLUMN price_minor",
     };
@@ -251,7 +272,7 @@ static void rows_that_no_doorbuster_wrote_are_found(void **state)
     size_t len;
     char *bytes = file_read(b->path, &len);
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-        char sql[512];
+        char sql[768];
         file_write(b->path, bytes, len);
         (void)snprintf(sql, sizeof sql, "%s%s",
             "PRAGMA journal_mode = DELETE; PRAGMA ignore_check_constraints = ON;"
@@ -368,13 +389,13 @@ static void what_may_not_be_written_is_refused(void **state)
 /* --- versions --- */
 
 static const struct schema_step future_steps[] = {
-    {1, sqlite_001_sql}, {2, sqlite_002_sql}, {3, sqlite_003_sql},
-    {4, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA "
-        "user_version = 4;"},
-    {5, "CREATE TABLE shelves (id INTEGER PRIMARY KEY); PRAGMA user_version = 5;"},
-    {6, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = "
-        "6;"},
-    {6, "CREATE TABLE crates (id INTEGER PRIMARY KEY);"}, /* forgets to say its version */
+    {1, sqlite_001_sql}, {2, sqlite_002_sql}, {3, sqlite_003_sql}, {4, sqlite_004_sql},
+    {5, "ALTER TABLE products ADD COLUMN colour TEXT; UPDATE products SET colour = 'red'; PRAGMA "
+        "user_version = 5;"},
+    {6, "CREATE TABLE shelves (id INTEGER PRIMARY KEY); PRAGMA user_version = 6;"},
+    {7, "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1); PRAGMA user_version = "
+        "7;"},
+    {7, "CREATE TABLE crates (id INTEGER PRIMARY KEY);"}, /* forgets to say its version */
 };
 
 static int query(sqlite3 *db, const char *sql)
@@ -394,15 +415,15 @@ static void an_old_store_is_brought_up_step_by_step(void **state)
     sqlite3 *db;
     fixture_make_store(b);
     assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 5, &error), ERR_NONE);
-    assert_int_equal(query(db, "PRAGMA user_version"), 5);
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 6, &error), ERR_NONE);
+    assert_int_equal(query(db, "PRAGMA user_version"), 6);
     assert_int_equal(query(db, "SELECT count(*) FROM products WHERE colour = 'red'"), 2);
     assert_int_equal(query(db, "SELECT count(*) FROM purchases"), 300);
     assert_int_equal(
-        schema_bring_up(db, b->path, future_steps, 5, &error), ERR_NONE); /* nothing left to do */
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 4, &error), ERR_NEWER);
+        schema_bring_up(db, b->path, future_steps, 6, &error), ERR_NONE); /* nothing left to do */
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 5, &error), ERR_NEWER);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    REFUSED(b, ERR_NEWER, "version 5");
+    REFUSED(b, ERR_NEWER, "version 6");
 }
 
 /* A store that was made before there was work for later is opened, keeps all it has, and takes work. */
@@ -444,13 +465,13 @@ static void a_step_that_fails_leaves_the_version_before(void **state)
     sqlite3 *db;
     fixture_make_store(b);
     assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
-    assert_int_equal(schema_bring_up(db, b->path, future_steps, 6, &error), ERR_CORRUPT);
+    assert_int_equal(schema_bring_up(db, b->path, future_steps, 7, &error), ERR_CORRUPT);
     assert_non_null(strstr(error.message, "nowhere"));
-    assert_int_equal(query(db, "PRAGMA user_version"), 5);
+    assert_int_equal(query(db, "PRAGMA user_version"), 6);
     assert_int_equal(query(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'boxes'"), 0);
-    const struct schema_step forgetful[] = {{6, future_steps[6].sql}};
+    const struct schema_step forgetful[] = {{7, future_steps[7].sql}};
     assert_int_equal(schema_bring_up(db, b->path, forgetful, 1, &error), ERR_CORRUPT);
-    assert_int_equal(query(db, "PRAGMA user_version"), 5);
+    assert_int_equal(query(db, "PRAGMA user_version"), 6);
     assert_int_equal(query(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'crates'"), 0);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }

@@ -64,6 +64,8 @@ static void each_corruption_is_caught_by_its_invariants(void **state)
         check_corruption(*state, &sale_corruptions[i]);
     for (size_t i = 0; i < order_corruption_count; i++)
         check_corruption(*state, &order_corruptions[i]);
+    for (size_t i = 0; i < machine_corruption_count; i++)
+        check_corruption(*state, &machine_corruptions[i]);
 }
 
 /* The name stands among the words of `failed`. */
@@ -96,7 +98,8 @@ static void every_invariant_has_a_corruption(void **state)
         bool is_tested = invariant == &inv_store_sound ||           /* the torn files, below */
                          invariant->scope >= INVARIANT_OF_ORDERS || /* test_verify_journals.c */
                          has_corruption(sale_corruptions, sale_corruption_count, invariant->name) ||
-                         has_corruption(order_corruptions, order_corruption_count, invariant->name);
+                         has_corruption(order_corruptions, order_corruption_count, invariant->name) ||
+                         has_corruption(machine_corruptions, machine_corruption_count, invariant->name);
         if (!is_tested)
             fail_msg("no corruption for %s", invariant->name);
     }
@@ -115,10 +118,11 @@ static void a_good_store_passes_all(void **state)
     assert_string_equal(result.failed, "");
     assert_int_equal(result.err, ERR_NONE);
     assert_int_equal(result.summary.violated, 0);
-    assert_int_equal(result.summary.products, 4);
-    assert_int_equal(result.summary.purchases, 11);
+    assert_int_equal(result.summary.products, 7);
+    assert_int_equal(result.summary.purchases, 18);
     assert_int_equal(result.summary.orders, 7);
     assert_int_equal(result.summary.trading_orders, 5);
+    assert_int_equal(result.summary.leases, 8);
     for (size_t i = 0; i < invariant_count(); i++) {
         char line[64];
         (void)snprintf(line, sizeof line, "  PASS  %s: ", invariant_at(i)->name);
@@ -126,6 +130,37 @@ static void a_good_store_passes_all(void **state)
             fail_msg("not checked: %s\n%s", invariant_at(i)->name, result.text);
     }
     audit_result_put(&result);
+}
+
+/* Wrong if this fails: what operators may do with stock, products and machines fails the audit. */
+static void what_operators_may_do_passes(void **state)
+{
+    const struct audit_place *place = *state;
+    static const char *const allowed[] = {
+        "DELETE FROM purchase_log WHERE product_id = 5; UPDATE products SET stock = 10 WHERE id = 5", /* anew
+                                                                                                       */
+        "DELETE FROM purchase_log WHERE product_id = 5; DELETE FROM products WHERE id = 5",
+        "DELETE FROM purchase_log WHERE product_id = 5 AND id < 17; UPDATE purchase_log SET nth = 1;"
+        "UPDATE products SET stock = 9 WHERE id = 5; DELETE FROM products WHERE id = 2;"
+        "DELETE FROM purchase_log WHERE product_id = 2; UPDATE purchase_log SET nth = 2 WHERE id = 19",
+        "UPDATE products SET initial_stock = 5, stock = 0, state = 'ENDED', end_reason = 'SOLD_OUT' WHERE id "
+        "= 5",
+        "UPDATE products SET initial_stock = 12, stock = 10, state = 'ACTIVE', end_reason = NULL WHERE id = "
+        "6",
+        "UPDATE products SET end_reason = 'TIME_EXPIRED', updated_at = end_time WHERE id = 1",
+        "DELETE FROM machines WHERE id = 4",
+        "UPDATE tickets SET state = 'expired', end_lease_id = 9, ended_at = 530 WHERE id = 5;"
+        "UPDATE machines SET is_draining = 0 WHERE id = 4",
+    };
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
+        struct verify_options options = options_for(place, NULL);
+        good_store_make(place);
+        store_run(place->store, allowed[i]);
+        struct audit_result result = audit_run(&options);
+        if (result.err != ERR_NONE || strcmp(result.failed, "") != 0)
+            fail_msg("%s: %s %s\n%s", allowed[i], result.failed, result.summary.error.message, result.text);
+        audit_result_put(&result);
+    }
 }
 
 /* Wrong if this fails: a report about one product speaks of another. */
@@ -303,6 +338,7 @@ int main(void)
         cmocka_unit_test(every_invariant_has_a_corruption),
         cmocka_unit_test_setup_teardown(
             each_corruption_is_caught_by_its_invariants, audit_place_make, audit_place_remove),
+        cmocka_unit_test_setup_teardown(what_operators_may_do_passes, audit_place_make, audit_place_remove),
         cmocka_unit_test_setup_teardown(one_product_is_audited_alone, audit_place_make, audit_place_remove),
         cmocka_unit_test_setup_teardown(
             an_unknown_outcome_may_be_either, audit_place_make, audit_place_remove),

@@ -136,6 +136,65 @@ static void trading_orders_are_looked_up_by_their_names(void **state)
         "(5) is acknowledged 2 times");
 }
 
+#define VENDING "{\"journal\":1,\"scenario\":\"ladder\",\"face\":\"vending\"}\n"
+#define GIVEN(machine, lease)                                                                             \
+    "{\"request\":\"start-work\",\"outcome\":\"acknowledged\",\"machine\":" #machine ",\"lease\":" #lease \
+    "}\n"
+#define NOT_GIVEN(outcome) "{\"request\":\"start-work\",\"outcome\":\"" outcome "\",\"code\":\"timeout\"}\n"
+#define CHOICE(machine, product, count, lease, outcome)                                 \
+    "{\"request\":\"choose-product\",\"outcome\":\"" outcome "\",\"machine\":" #machine \
+    ",\"product\":" #product ",\"count\":" #count ",\"lease\":" #lease ",\"code\":\"x\"}\n"
+#define CHOSE(machine, product, count, lease) CHOICE(machine, product, count, lease, "acknowledged")
+
+/* What the users of the good store were told, but for lease 4. */
+#define ALL_GIVEN_BUT_4                                                                         \
+    VENDING GIVEN(1, 1) GIVEN(2, 2) GIVEN(3, 3) GIVEN(2, 5) GIVEN(2, 6) GIVEN(1, 7) GIVEN(2, 8) \
+        CHOSE(1, 5, 2, 1) CHOSE(3, 66, 2, 3) CHOSE(1, 6, 2, 7)
+#define ALL_GIVEN ALL_GIVEN_BUT_4 GIVEN(1, 4) CHOSE(1, 5, 1, 4)
+
+/* Wrong if this fails: a journal of vending machines is not understood, or the auditor cries wolf. */
+static void what_users_of_machines_were_told_is_in_the_store(void **state)
+{
+    const struct audit_place *place = *state;
+    good_store_make(place);
+    expect(place, ALL_GIVEN CHOSE(2, 5, 1, 6), true, "",
+        "PASS  leases-acknowledged: 8 acknowledged, 8 of them in the store");
+    expect(place, ALL_GIVEN CHOSE(2, 5, 1, 6), true, "",
+        "PASS  choices-acknowledged: 5 acknowledged, 5 of them in the store");
+    expect(place, ALL_GIVEN CHOSE(2, 5, 1, 6) NOT_GIVEN("refused") CHOICE(2, 5, 1, 8, "refused"), true, "",
+        "PASS  vending-complete: 0 leases that nobody was told of, 0 answers unknown; 0 choices");
+    expect(place, ALL_GIVEN CHOICE(2, 5, 1, 6, "unknown") NOT_GIVEN("unknown"), true, "",
+        "0 leases that nobody was told of, 1 answers unknown");
+    expect(place, ALL_GIVEN_BUT_4 CHOSE(2, 5, 1, 6) NOT_GIVEN("unknown") CHOSE(1, 5, 1, 2), true, "",
+        "1 leases that nobody was told of, 1 answers unknown");
+    expect(place, VENDING GIVEN(1, 7), false, "", "1 acknowledged, 1 of them in the store");
+}
+
+/* Wrong if this fails: a machine or a unit that a user was told to have may be lost, and nobody notices. */
+static void what_users_of_machines_were_told_and_is_not_so_is_named(void **state)
+{
+    const struct audit_place *place = *state;
+    good_store_make(place);
+    expect(place, VENDING GIVEN(3, 4), false, "leases-acknowledged",
+        "journal 1, line 2: lease 4 of machine 3 is one of machine 1");
+    expect(
+        place, VENDING GIVEN(1, 8), false, "leases-acknowledged", "lease 8 of machine 1 is one of machine 2");
+    expect(place, VENDING GIVEN(1, 4) GIVEN(1, 4), false, "leases-acknowledged",
+        "journal 1, line 3: lease 4 of machine 1 is acknowledged 2 times");
+    expect(place, VENDING GIVEN(1, 9), false, "sequences leases-acknowledged",
+        "lease 9, which was acknowledged (journal 1, line 2), comes again: the next one is 9");
+    expect(place, VENDING GIVEN(1, 9), false, "sequences leases-acknowledged",
+        "lease 9 of machine 1 is not in the store");
+    expect(place, VENDING CHOSE(1, 5, 1, 4) CHOSE(1, 5, 1, 4), false, "choices-acknowledged",
+        "journal 1, line 3: machine 1 sold 1 of product 5, with 2 acknowledged, and has 1 such leases");
+    expect(place, VENDING CHOSE(2, 5, 2, 6), false, "choices-acknowledged",
+        "journal 1, line 2: machine 2 sold 2 of product 5, with 1 acknowledged, and has 0 such leases");
+    expect(place, ALL_GIVEN_BUT_4 CHOSE(2, 5, 1, 6) CHOSE(1, 5, 1, 4), true, "vending-complete",
+        "lease 4 of machine 1 was never acknowledged");
+    expect(place, ALL_GIVEN CHOICE(2, 5, 1, 6, "refused"), true, "vending-complete",
+        "machine 2 has sold 1 of product 5 in 1 leases, but the journals know of 0");
+}
+
 /* Wrong if this fails: names that nobody can read any more pass for orders that are there. */
 static void without_the_secret_nothing_is_said(void **state)
 {
@@ -176,8 +235,18 @@ static void unusable_journals_are_refused(void **state)
         const char *message;
     } rows[] = {
         {HEADER, "says nothing: it holds no answer"},
-        {"{\"journal\":1,\"face\":\"vending\"}\n", "line 1 is a header with a \"face\" other than"},
+        {"{\"journal\":1,\"face\":\"market\"}\n", "line 1 is a header with a \"face\" other than"},
         {"{\"journal\":1,\"face\":7}\n", "line 1 is a header with a \"face\" other than"},
+        {VENDING "{\"request\":\"reset\",\"outcome\":\"acknowledged\"}\n",
+            "line 2 has no request of start-work"},
+        {VENDING "{\"request\":\"start-work\",\"outcome\":\"lost\"}\n", "line 2 has no outcome of"},
+        {VENDING "{\"request\":\"start-work\",\"outcome\":\"acknowledged\",\"machine\":1}\n",
+            "line 2 acknowledges a machine without its number and its lease's"},
+        {VENDING GIVEN(0, 1), "line 2 acknowledges a machine without its number and its lease's"},
+        {VENDING "{\"request\":\"start-work\",\"outcome\":\"unknown\",\"lease\":\"1\"}\n",
+            "line 2 has a lease that is no number"},
+        {VENDING "{\"request\":\"choose-product\",\"outcome\":\"refused\",\"machine\":1,\"product\":5}\n",
+            "line 2 speaks of a choice without a machine, a product and a count"},
         {HEADER "{\"outcome\":\"unknown\"}\n", "line 2 names no order"},
         {TRADING "{\"outcome\":\"acknowledged\",\"status\":\"QUEUED\"}\n", "line 2 names no order"},
         {HEADER "{\"order\":7,\"outcome\":\"unknown\"}\n", "line 2 has an order that is no text"},
@@ -203,6 +272,8 @@ int main(void)
         TEST(what_was_told_is_in_the_store),
         TEST(what_was_told_and_is_not_so_is_named),
         TEST(trading_orders_are_looked_up_by_their_names),
+        TEST(what_users_of_machines_were_told_is_in_the_store),
+        TEST(what_users_of_machines_were_told_and_is_not_so_is_named),
         TEST(without_the_secret_nothing_is_said),
         TEST(each_journal_is_held_against_its_own),
         TEST(unusable_journals_are_refused),

@@ -125,9 +125,9 @@ static void a_stopped_store_is_left_as_it_is(void **state)
 {
     const struct audit_place *place = *state;
     good_store_make(place);
-    audit_unchanged(place, place->store, "", "(schema version 3; stopped)", false);
+    audit_unchanged(place, place->store, "", "(schema version 4; stopped)", false);
     store_run(place->store, sell_one_wrongly);
-    audit_unchanged(place, place->store, "references", "(schema version 3; stopped)", false);
+    audit_unchanged(place, place->store, "references", "(schema version 4; stopped)", false);
 }
 
 /* Wrong if this fails: a store that no newer server has taken up yet cannot be audited. */
@@ -140,6 +140,8 @@ static void stores_of_earlier_versions_can_be_audited(void **state)
     audit_unchanged(place, place->store, "", "(schema version 2; stopped)", false);
     sale_store_make(place, 3);
     audit_unchanged(place, place->store, "", "(schema version 3; stopped)", false);
+    sale_store_make(place, 4);
+    audit_unchanged(place, place->store, "", "(schema version 4; stopped)", false);
 }
 
 /* Wrong if this fails: a shop that takes orders and has no sale cannot be audited. */
@@ -148,8 +150,24 @@ static void a_store_with_orders_alone_is_audited(void **state)
     const struct audit_place *place = *state;
     good_store_make(place);
     store_run(place->store, "DELETE FROM products; DELETE FROM purchase_log");
+    audit_unchanged(place, place->store, "",
+        " on 0 products with 0 purchases, 7 orders, 5 trading orders, 8 leases, in ", false);
+}
+
+/* Wrong if this fails: machines that have sold nothing yet are called wrong, or cannot be audited. */
+static void a_store_with_machines_that_have_sold_nothing_is_audited(void **state)
+{
+    const struct audit_place *place = *state;
+    good_store_make(place);
+    store_run(place->store,
+        "DELETE FROM products; DELETE FROM purchase_log; DELETE FROM leases; DELETE FROM tickets;"
+        "UPDATE machines SET status = 'idle', is_draining = 0, usage_count = 0, lease_id = NULL, ticket_id = "
+        "NULL,"
+        " started_at = NULL, chosen_at = NULL, product_id = NULL, units = NULL, purchase_id = NULL, due_at = "
+        "NULL;"
+        "UPDATE pool SET next_lease_id = 1, next_ticket_id = 1");
     audit_unchanged(
-        place, place->store, "", " on 0 products with 0 purchases, 7 orders, 5 trading orders, in ", false);
+        place, place->store, "", " on 0 products with 0 purchases, 7 orders, 5 trading orders", false);
 }
 
 /* Wrong if this fails: what a server has written to its log only is not audited, or the log is disturbed. */
@@ -360,6 +378,7 @@ int main(void)
         TEST(a_stopped_store_is_left_as_it_is),
         TEST(stores_of_earlier_versions_can_be_audited),
         TEST(a_store_with_orders_alone_is_audited),
+        TEST(a_store_with_machines_that_have_sold_nothing_is_audited),
         TEST(a_store_in_use_is_read_with_its_log),
         TEST(a_killed_store_is_left_as_it_is),
         TEST(a_copy_without_an_index_is_left_as_it_is),

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { SQL_MAX = 64 * 1024, SCHEMA_VERSION = 3 };
+enum { SQL_MAX = 64 * 1024, SCHEMA_VERSION = 4 };
 
 #define ONE_ITEM "[{\"product_id\":\"P\",\"quantity\":2,\"price\":9.99}]"
 #define PASSWORD_HASH "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
@@ -132,6 +132,44 @@ static const char orders_sql[] =
     "UPDATE intake_state SET sent_id = 4, executed_id = 3;"
     "COMMIT";
 
+#define FOR_EVER "253402300799000" /* 9999-12-31T23:59:59Z */
+
+/* Machine 3 was deleted with lease 3, and what that one had bought is gone with its product. */
+static const char machines_sql[] =
+    "BEGIN;"
+    "INSERT INTO products (id, sku, product_name, initial_stock, stock, price_minor, per_user_limit, "
+    "start_time,"
+    " end_time, state, end_reason, created_at, updated_at) VALUES"
+    " (5, 'E', 'e', 10, 5, 0, 1, 1795218421000, " FOR_EVER ", 'ACTIVE', NULL, 1, 1),"
+    " (6, 'F', 'f', 2, 0, 0, 1, 1795218421000, " FOR_EVER ", 'ENDED', 'SOLD_OUT', 1, 1),"
+    " (7, 'G', 'g', 0, 0, 0, 1, 1000, " FOR_EVER ", 'ENDED', 'SOLD_OUT', 1000, 1000);"
+    "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at)"
+    " SELECT column1, column2, column3, column4, 1795218421000 + 1000 * column1 FROM (VALUES"
+    " (13, 5, ' machine 1', 1), (14, 5, ' machine 1', 2), (15, 5, 'e1', 1), (16, 5, ' machine 1', 3),"
+    " (17, 5, ' machine 2', 1), (18, 6, ' machine 1', 1), (19, 6, ' machine 1', 2));"
+    "UPDATE sequences SET next_value = 24 WHERE name = 'purchases';"
+    "UPDATE sequences SET next_value = 8 WHERE name = 'products';"
+    "INSERT INTO machines (id, name, status, is_draining, usage_count, lease_id, started_at, chosen_at, "
+    "product_id, units, purchase_id, due_at, created_at, updated_at) VALUES"
+    " (1, 'one', 'processing', 0, 1, 7, 360, 365, 6, 2, 18, 9000, 1, 365),"
+    " (2, 'two', 'choose_product', 0, 1, 8, 510, NULL, NULL, NULL, NULL, 9000, 1, 510),"
+    " (4, 'four', 'idle', 1, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 1);"
+    "INSERT INTO leases (id, machine_id, ticket_id, started_at, chosen_at, product_id, units, purchase_id, "
+    "outcome, ended_at) VALUES"
+    " (1, 1, NULL, 100, 110, 5, 2, 13, 'completed', 200),"
+    " (2, 2, NULL, 120, NULL, NULL, NULL, NULL, 'timed_out', 300),"
+    " (3, 3, NULL, 130, 140, 66, 2, 21, 'deleted', 400),"
+    " (4, 1, 1, 200, 210, 5, 1, 16, 'reset', 350),"
+    " (5, 2, 3, 300, NULL, NULL, NULL, NULL, 'given_up', 310),"
+    " (6, 2, NULL, 330, 335, 5, 1, 17, 'completed', 500);"
+    "INSERT INTO tickets (id, is_attached, state, expires_at, first_lease_id, end_lease_id, machine_id, "
+    "created_at, ended_at) VALUES"
+    " (1, 1, 'served', 9000, 4, 4, 1, 150, 200), (2, 0, 'left', 9000, 4, 5, NULL, 160, 250),"
+    " (3, 0, 'served', 9000, 5, 5, 2, 260, 300), (4, 1, 'expired', 308, 6, 6, NULL, 305, 308),"
+    " (5, 0, 'waiting', 9000, 9, NULL, NULL, 520, NULL);"
+    "UPDATE pool SET next_machine_id = 5, next_lease_id = 9, next_ticket_id = 6;"
+    "COMMIT";
+
 void sale_store_make(const struct audit_place *place, int version)
 {
     static char sql[SQL_MAX];
@@ -167,6 +205,7 @@ void good_store_make(const struct audit_place *place)
 {
     sale_store_make(place, SCHEMA_VERSION);
     store_run(place->store, orders_sql);
+    store_run(place->store, machines_sql);
 }
 
 void good_journal_make(const struct audit_place *place)

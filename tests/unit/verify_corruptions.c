@@ -54,7 +54,7 @@ const struct corruption sale_corruptions[] = {
     {"a sequence falls below an id that was given out",
         "UPDATE sequences SET next_value = 1 WHERE name = 'purchases'", .failed = "sequences",
         .named =
-            "purchase id 20, which idempotency key 1 was answered with, comes again: the next one is 12"},
+            "purchase id 20, which idempotency key 1 was answered with, comes again: the next one is 20"},
     {"a sequence is gone", "DELETE FROM sequences WHERE name = 'products'", .failed = "sequences",
         .named = "the sequence products is missing or below 1"},
     {"a sequence is 0", "UPDATE sequences SET next_value = 0 WHERE name = 'idempotency_keys'",
@@ -145,7 +145,7 @@ const struct corruption sale_corruptions[] = {
     {"an acknowledged number will be given out again", NULL, .has_journal = true,
         .journal_line = ACKNOWLEDGED("A", "a8", "PUR-20261120-0030"), .failed = "sequences acknowledged",
         .named =
-            "purchase id 30, which was acknowledged (journal 1, line 18), comes again: the next one is 21"},
+            "purchase id 30, which was acknowledged (journal 1, line 18), comes again: the next one is 24"},
     {"a user who was always refused has bought",
         SELL(12, 2, "b4", 1) "UPDATE products SET stock = 3 WHERE id = 2", .has_journal = true,
         .failed = "refused",

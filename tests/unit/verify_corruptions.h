@@ -17,5 +17,7 @@ extern const struct corruption sale_corruptions[];
 extern const size_t sale_corruption_count;
 extern const struct corruption order_corruptions[];
 extern const size_t order_corruption_count;
+extern const struct corruption machine_corruptions[];
+extern const size_t machine_corruption_count;
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "core/account.h"
 #include "core/world_order.h"
+#include "core/world_pool.h"
 #include "core/world_work.h"
 
 const struct map_key world_kit_hash_key = {"a fixed secret."};
@@ -235,6 +236,14 @@ static int compare_accounts(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+static size_t count_nodes(const struct list *list)
+{
+    size_t count = 0;
+    LIST_FOR_EACH (node, list)
+        count++;
+    return count;
+}
+
 static void dump_accounts(const struct world *world, struct strbuf *text)
 {
     ENSURE(world->accounts_by_username.count == world->accounts_by_email.count);
@@ -248,18 +257,152 @@ static void dump_accounts(const struct world *world, struct strbuf *text)
     free(accounts);
 }
 
-static size_t count_nodes(const struct list *list)
+/* --- machines and the line --- */
+
+/* It knows its place, and stands not before the one above it. */
+static void check_place(const struct heap *heap, const void *object, size_t place)
 {
-    size_t count = 0;
-    LIST_FOR_EACH (node, list)
-        count++;
-    return count;
+    ENSURE(heap_has(heap, object));
+    ENSURE(place == 0 || heap->kind->is_before(heap->entries[(place - 1) / 2], object));
 }
+
+/* In each heap exactly when it belongs there; idle, chosen or processing, and nothing else. */
+static void check_machine(const struct world *world, const struct machine *machine)
+{
+    const struct pool *pool = &world->pool;
+    const struct machine_values *values = &machine->values;
+    const struct lease *lease = &values->lease;
+    bool is_idle = values->status == MACHINE_IDLE;
+    bool is_chosen = values->status == MACHINE_PROCESSING;
+    ENSURE(world_machine(world, machine->id) == machine && !machine->is_removed);
+    ENSURE(is_idle || is_chosen || values->status == MACHINE_CHOOSING);
+    ENSURE(machine->id < pool->values.next_machine_id && lease->id < pool->values.next_lease_id);
+    ENSURE(is_idle == (lease->id == 0) && is_idle == (values->due_ms == 0));
+    ENSURE(!is_idle || (lease->ticket_id == 0 && lease->started_ms == 0));
+    ENSURE(is_chosen == (lease->purchase_id != 0) && is_chosen == (lease->product_id != 0));
+    ENSURE(is_chosen == (lease->units != 0) && (is_chosen || lease->chosen_ms == 0));
+    ENSURE(heap_has(&pool->idle, machine) == (is_idle && !values->is_draining));
+    ENSURE(heap_has(&pool->machines_due, machine) == !is_idle);
+    if (is_idle && !values->is_draining)
+        check_place(&pool->idle, machine, machine->idle_place);
+    if (!is_idle)
+        check_place(&pool->machines_due, machine, machine->due_place);
+}
+
+static void check_machines(const struct world *world)
+{
+    const struct pool *pool = &world->pool;
+    size_t free_count = 0;
+    size_t due_count = 0;
+    ENSURE(count_nodes(&pool->machines) == pool->machines_by_id.count);
+    LIST_FOR_EACH (node, &pool->machines) {
+        const struct machine *machine = CONTAINER_OF(node, struct machine, node);
+        check_machine(world, machine);
+        free_count += machine->values.status == MACHINE_IDLE && !machine->values.is_draining;
+        due_count += machine->values.status != MACHINE_IDLE;
+        LIST_FOR_EACH (other, &pool->machines) { /* never two holders of one lease */
+            const struct lease *lease = &CONTAINER_OF(other, struct machine, node)->values.lease;
+            ENSURE(other == node || lease->id == 0 || lease->id != machine->values.lease.id);
+        }
+    }
+    ENSURE(pool->idle.count == free_count && pool->machines_due.count == due_count);
+}
+
+void world_check_pool(const struct world *world)
+{
+    const struct pool *pool = &world->pool;
+    int64_t id_before = 0;
+    size_t count = 0;
+    size_t detached_count = 0;
+    check_machines(world);
+    LIST_FOR_EACH (node, &pool->waiting) {
+        const struct ticket *ticket = CONTAINER_OF(node, struct ticket, node);
+        ENSURE(world_ticket(world, ticket->id) == ticket && !ticket->has_ended);
+        ENSURE(ticket->id > id_before && ticket->id < pool->values.next_ticket_id);
+        ENSURE(ticket->first_lease_id <= pool->values.next_lease_id);
+        ENSURE(ticket->values.state == TICKET_WAITING && ticket->values.ended_ms == 0);
+        ENSURE(ticket->values.end_lease_id == 0 && ticket->values.machine_id == 0);
+        check_place(&pool->tickets_due, ticket, ticket->due_place);
+        id_before = ticket->id;
+        detached_count += !ticket->is_attached;
+        count++;
+    }
+    ENSURE(pool->detached_count == detached_count);
+    ENSURE(count == pool->tickets_by_id.count && count == pool->tickets_due.count);
+    ENSURE(count == 0 || pool->idle.count == 0); /* who waits, waits for a reason */
+}
+
+static int compare_machines(const void *a, const void *b)
+{
+    int64_t left = (*(struct machine *const *)a)->id;
+    int64_t right = (*(struct machine *const *)b)->id;
+    return left < right ? -1 : left > right;
+}
+
+static void dump_machine(const struct machine *machine, struct strbuf *text)
+{
+    const struct machine_values *values = &machine->values;
+    const struct lease *lease = &values->lease;
+    strbuf_printf(text, "machine %lld '%.*s' %.*s draining %d used %lld due %lld made %lld %lld",
+        (long long)machine->id, SLICE_ARGS(machine->name), SLICE_ARGS(machine_status_name(values->status)),
+        values->is_draining, (long long)values->usage_count, (long long)values->due_ms,
+        (long long)machine->created_ms, (long long)values->updated_ms);
+    strbuf_printf(text,
+        " lease %lld ticket %lld started %lld chosen %lld product %lld units %lld from %lld\n",
+        (long long)lease->id, (long long)lease->ticket_id, (long long)lease->started_ms,
+        (long long)lease->chosen_ms, (long long)lease->product_id, (long long)lease->units,
+        (long long)lease->purchase_id);
+}
+
+static void dump_pool(const struct world *world, struct strbuf *text)
+{
+    const struct pool *pool = &world->pool;
+    const struct pool_values *values = &pool->values;
+    world_check_pool(world);
+    if (values->version > 0 || values->next_machine_id > 1 || values->next_ticket_id > 1)
+        strbuf_printf(text,
+            "pool next machine %lld lease %lld ticket %lld version %lld whole %lld average %lld\n",
+            (long long)values->next_machine_id, (long long)values->next_lease_id,
+            (long long)values->next_ticket_id, (long long)values->version, (long long)values->whole_version,
+            (long long)pool->lease_ms);
+    void **machines = sort_values(&pool->machines_by_id, compare_machines);
+    for (size_t i = 0; i < pool->machines_by_id.count; i++)
+        dump_machine(machines[i], text);
+    free(machines);
+    LIST_FOR_EACH (node, &pool->waiting) {
+        const struct ticket *ticket = CONTAINER_OF(node, struct ticket, node);
+        strbuf_printf(text, "ticket %lld until %lld attached %d from lease %lld made %lld\n",
+            (long long)ticket->id, (long long)ticket->values.until_ms, ticket->is_attached,
+            (long long)ticket->first_lease_id, (long long)ticket->created_ms);
+    }
+}
+
+/* Products with one name are in one ring, and one of each ring is in the table. */
+static void check_product_names(const struct world *world)
+{
+    size_t cursor = 0;
+    size_t count = 0;
+    const struct product *product;
+    while ((product = map_next(&world->products_by_name, &cursor)) != NULL) {
+        ENSURE(world_product_by_name(world, product->values.name) == product);
+        count++;
+        LIST_FOR_EACH (node, &product->same_name) {
+            const struct product *namesake = CONTAINER_OF(node, struct product, same_name);
+            ENSURE(world_product(world, namesake->sku) == namesake);
+            ENSURE(slice_eq(namesake->values.name, product->values.name));
+            count++;
+        }
+    }
+    ENSURE(count == world->products_by_sku.count);
+}
+
+/* --- all of it --- */
 
 void world_dump(const struct world *world, struct strbuf *text)
 {
     ENSURE(count_nodes(&world->products) == world->products_by_sku.count);
     ENSURE(count_nodes(&world->keys) == world->keys_by_name.count);
+    check_product_names(world);
     strbuf_reset(text);
     void **products = sort_values(&world->products_by_sku, compare_products);
     for (size_t i = 0; i < world->products_by_sku.count; i++)
@@ -273,6 +416,7 @@ void world_dump(const struct world *world, struct strbuf *text)
     if (world->intake.next_id > 1)
         strbuf_printf(text, "intake next %lld sent %lld executed %lld\n", (long long)world->intake.next_id,
             (long long)world->intake.sent_id, (long long)world->intake.executed_id);
+    dump_pool(world, text);
     ENSURE(!text->has_overflowed);
 }
 

@@ -27,10 +27,18 @@ struct command with_key(struct command command, const char *scope, const char *k
 
 /*
  * Everything that a rollback has to bring back, in a fixed order: products with all values, their purchases
- * and buyers, stored answers in order of age. Aborts when the world's indexes contradict each other. Ids to
- * be given out, batch numbers and the time of the next tick are not in it.
+ * and buyers, stored answers in order of age, machines, the waiting line in its order. Aborts when the
+ * world's indexes contradict each other. Ids to be given out (but for the pool's), batch numbers and the time
+ * of the next tick are not in it.
  */
 void world_dump(const struct world *world, struct strbuf *text);
+
+/*
+ * Aborts unless every machine and every ticket stands exactly where it belongs: idle, choosing or processing
+ * and nothing else, in the right heaps, the line in order of id, no lease twice or from the future, and
+ * nobody waiting while a machine may be taken.
+ */
+void world_check_pool(const struct world *world);
 
 /* Aborts unless no sale has an edge in time before world->next_edge_ms. */
 void world_check_next_edge(const struct world *world);
