@@ -397,3 +397,7 @@ def test_metrics_count_users_of_machines(line):
     expect(line.choose(users[1]["machine"]["id"], product), 422)
     assert [now - then for now, then in zip(figures(), before)] == [2, 1, 1, 1]
     wire.wait_for(lambda: line.figure("doorbuster_machines_available") == 2, "two machines take users")
+    line.waiter()
+    line.queue()
+    for name, count in (("tickets_waiting", 2), ("vending_waiting", 1)):
+        wire.wait_for(lambda: line.figure(f"doorbuster_{name}") == count, f"{name} is {count}")

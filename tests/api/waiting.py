@@ -114,8 +114,9 @@ class Line(Pool):
         return int(re.search(rf"^{name} (\d+)$", self.ask("GET", "/metrics").text, re.MULTILINE)[1])
 
     def waiting(self):
-        """Users in the line."""
-        return self.figure("doorbuster_tickets_waiting")
+        """Users in the line, by the store: a server's figure may be a moment behind what it, or another node, has
+        answered."""
+        return self.rows("SELECT count(*) FROM tickets WHERE state = 'waiting'")[0][0]
 
     def wait_waiting(self, count):
         wire.wait_for(lambda: self.waiting() == count, f"{count} users wait in the line", 60.0)
