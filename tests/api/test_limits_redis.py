@@ -100,9 +100,13 @@ def told(shop, words):
     return sum(words in entry["message"] for entry in shop.server.logs() if entry["context"] == "limits")
 
 
-def wait_told(shop, words, count):
+def wait_told(shop, words, count, is_busy=False):
+    """It is told so often, and not again for every purchase. is_busy: a machine under load may stand still, so that
+    Redis is late, which is told as well."""
     wire.wait_for(lambda: told(shop, words) >= count, f"{count} lines with {words!r} in the log", PATIENCE)
-    assert told(shop, words) == count, shop.server.err.text()
+    found = told(shop, words)
+    late = told(shop, "has not answered within") if is_busy else 0
+    assert count <= found <= count + late, shop.server.err.text()
 
 
 # --- together ---
@@ -369,11 +373,11 @@ def test_redis_is_killed_under_load_and_comes_back(start_redis, start_nodes):
             for node in nodes:
                 assert fallbacks(node) > 0
                 assert figure(node, "doorbuster_limits_is_shared") == 0
-                wait_told(node, "local to this node", round_number)
+                wait_told(node, "local to this node", round_number, is_busy=True)
             redis.start()
             for node in nodes:
                 wait_limits(node, "shared")
-                wait_told(node, "again shared", round_number)
+                wait_told(node, "again shared", round_number, is_busy=True)
                 expect(node.buy("NO-SUCH", new_user()), 200, NOT_ACTIVE)
             load.wait(50)
     finally:
