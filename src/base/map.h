@@ -50,7 +50,8 @@ void map_fini(struct map *map);
 /* The value with this hash for which match(value, key) holds, or NULL. */
 void *map_get(const struct map *map, uint64_t hash, map_match *match, const void *key);
 
-/* Adds a value that is known not to be in with this hash. False when there is no memory; nothing has changed then. */
+/* Adds a value that is known not to be in with this hash. False when there is no memory; nothing has changed
+ * then. */
 bool map_put(struct map *map, uint64_t hash, void *value);
 
 /* Takes out exactly this value with this hash; false when it is not in. */

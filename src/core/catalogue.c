@@ -119,8 +119,8 @@ static struct product *named_product(const struct world *world, const struct com
 bool catalogue_add(struct world *world, struct command *command, int64_t now_ms)
 {
     const struct product_fields *fields = &command->product;
-    if (world_product(world, command->sku) != NULL || world_product_by_name(world, fields->name) != NULL) {
-        bool is_name = world_product_by_name(world, fields->name) != NULL;
+    bool is_name = world_product_by_name(world, fields->name) != NULL;
+    if (is_name || world_product(world, command->sku) != NULL) {
         command->outcome.result = is_name ? RESULT_PRODUCT_NAME_TAKEN : RESULT_SKU_TAKEN;
         return true;
     }

@@ -28,12 +28,12 @@ static void wake_thread(struct worker *worker)
     pthread_cond_signal(&worker->woken);
 }
 
-/* Signals under the lock: after it a worker that stops may be gone. */
 bool worker_job_is_lost(const struct worker_job *job)
 {
     return atomic_load(&job->state->is_lost);
 }
 
+/* Signals under the lock: after it a worker that stops may be gone. */
 void worker_wake(struct worker *worker)
 {
     pthread_mutex_lock(&worker->lock);

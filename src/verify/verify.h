@@ -46,8 +46,7 @@ struct verify_summary {
  * ERR_CORRUPT, ERR_NEWER, ERR_LOCKED, ERR_FULL, ERR_MEMORY: the store or a journal cannot be read, or the
  * report not written; ERR_REFUSED: there is nothing to audit (an empty store, no such SKU), or a journal
  * that cannot be used. When some checks were made and others could not be, a violation among them comes
- * first: ERR_NONE. Blocks, 3 s for a million purchases, twice that when
- * machines have sold them; any thread.
+ * first: ERR_NONE. Blocks, 3 s for a million purchases; any thread.
  */
 MUST_CHECK enum err verify_run(
     const struct verify_options *options, FILE *out, struct verify_summary *summary);

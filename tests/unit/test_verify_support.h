@@ -38,11 +38,10 @@ int audit_place_remove(void **state);
  *   12 o-given-back: pending again after its payment was claimed
  * Accounts 1 Ann and 2 bob; trading orders 1 to 5, delivered 1 to 2 and 3 to 3, sent 4, cancelled 2 and 5.
  * Work 1 hands trading orders over, 13 is a sale's. Machines 1, which processes lease 7, 2, whose lease 8 has
- * not chosen, and 4, idle and draining; leases 1 to 6 have ended, lease 3 with machine 3; tickets 1 (served with
- * lease 4), 2 (left), 3 (served with 5), 4 (expired), 5 (waits). They sell, and their stock was set:
- *   E  id 5, 10 units: 13, 14 and 16 by machine 1, 17 by machine 2, 15 by the user e1
- *   F  id 6, 2 units, sold out to machine 1 as 18 and 19
- *   G  id 7, without a unit from the beginning
+ * not chosen, and 4, idle and draining; leases 1 to 6 have ended, lease 3 with machine 3; tickets 1 (served
+ * with lease 4), 2 (left), 3 (served with 5), 4 (expired), 5 (waits). They sell, and their stock was set: E
+ * id 5, 10 units: 13, 14 and 16 by machine 1, 17 by machine 2, 15 by the user e1 F  id 6, 2 units, sold out
+ * to machine 1 as 18 and 19 G  id 7, without a unit from the beginning
  */
 void good_store_make(const struct audit_place *place);
 
