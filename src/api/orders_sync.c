@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include "api/orders_priv.h"
+#include "api/prefer.h"
 #include "api/problem.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -317,23 +318,11 @@ static void on_refused_looked_up(struct engine_lookup *lookup)
     end(wait);
 }
 
-/* The seconds of `Prefer: wait=N` (RFC 7240, 4.3); a preference that is none is ignored. */
-static int64_t preferred_ms(const struct http_request *request, int64_t otherwise_ms)
+/* What the client would rather wait, but never longer than `max_ms`. */
+static int64_t preferred_ms(const struct http_request *request, int64_t max_ms)
 {
-    struct slice list;
-    if (!http_header(request, SLICE("prefer"), &list))
-        return otherwise_ms;
-    while (list.len > 0) {
-        struct slice parameters;
-        struct slice value;
-        struct slice preference = slice_split(slice_split(list, ',', &list), ';', &parameters);
-        struct slice name = slice_trim(slice_split(preference, '=', &value));
-        int64_t seconds;
-        if (!slice_eq_nocase(name, SLICE("wait")) || !slice_to_i64(slice_trim(value), &seconds))
-            continue;
-        return seconds < 0 || seconds > otherwise_ms / MS_PER_S ? otherwise_ms : seconds * MS_PER_S;
-    }
-    return otherwise_ms;
+    int64_t seconds = prefer_wait_s(request, INT64_MAX);
+    return seconds > max_ms / MS_PER_S ? max_ms : seconds * MS_PER_S;
 }
 
 static struct order_wait *create(struct orders *orders, struct http_request *request)

@@ -18,14 +18,16 @@ static size_t piece_len(struct slice text, char separator)
 }
 
 /* "4" or, as a quoted string, "\"4\"". */
-static int64_t seconds_of(struct slice text)
+static int64_t seconds_of(struct slice text, int64_t otherwise_s)
 {
     int64_t seconds = 0;
     if (text.len >= 2 && text.base[0] == '"' && text.base[text.len - 1] == '"')
         text = slice_make(text.base + 1, text.len - 2);
+    if (text.len == 0)
+        return otherwise_s;
     for (size_t i = 0; i < text.len; i++) {
         if (text.base[i] < '0' || text.base[i] > '9')
-            return 0;
+            return otherwise_s;
         if (__builtin_mul_overflow(seconds, 10, &seconds) ||
             __builtin_add_overflow(seconds, text.base[i] - '0', &seconds))
             seconds = INT64_MAX;
@@ -34,7 +36,7 @@ static int64_t seconds_of(struct slice text)
 }
 
 /* True when there is a wait in this header, the first of which counts. */
-static bool find_wait(struct slice list, int64_t *seconds)
+static bool find_wait(struct slice list, int64_t otherwise_s, int64_t *seconds)
 {
     while (list.len > 0) {
         size_t len = piece_len(list, ',');
@@ -45,19 +47,19 @@ static bool find_wait(struct slice list, int64_t *seconds)
         struct slice name = slice_trim(slice_split(pair, '=', &value));
         if (!slice_eq_nocase(name, SLICE("wait")))
             continue;
-        *seconds = seconds_of(slice_trim(value));
+        *seconds = seconds_of(slice_trim(value), otherwise_s);
         return true;
     }
     return false;
 }
 
-int64_t prefer_wait_s(const struct http_request *request)
+int64_t prefer_wait_s(const struct http_request *request, int64_t otherwise_s)
 {
     int64_t seconds = 0;
     for (size_t i = 0; i < request->header_count; i++) {
         const struct http_header *header = &request->headers[i];
-        if (slice_eq_nocase(header->name, SLICE("prefer")) && find_wait(header->value, &seconds))
+        if (slice_eq_nocase(header->name, SLICE("prefer")) && find_wait(header->value, otherwise_s, &seconds))
             return seconds;
     }
-    return 0;
+    return otherwise_s;
 }

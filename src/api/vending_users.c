@@ -94,7 +94,7 @@ void start_work_post(struct http_request *request, void *context)
 {
     struct vending *vending = vending_of(context);
     int64_t wait_max_s = vending->thread->app->config.wait_max_ms / MS_PER_S;
-    int64_t wait_s = prefer_wait_s(request);
+    int64_t wait_s = prefer_wait_s(request, 0);
     if (wait_s > wait_max_s)
         wait_s = wait_max_s;
     if (wait_s > 0 && !vending->is_draining) {

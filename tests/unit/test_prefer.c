@@ -57,7 +57,7 @@ static void waits_are_found(void **state)
         if (preference->second != NULL)
             request.headers[request.header_count++] =
                 (struct http_header){SLICE("prefer"), slice_cstr(preference->second)};
-        int64_t wait_s = prefer_wait_s(&request);
+        int64_t wait_s = prefer_wait_s(&request, 0);
         if (wait_s != preference->wait_s)
             fail_msg("Prefer: %s: %lld s, not %lld", preference->first, (long long)wait_s,
                 (long long)preference->wait_s);
@@ -68,7 +68,21 @@ static void nothing_is_preferred_without_the_header(void **state)
 {
     (void)state;
     const struct http_request request = {.header_count = 0};
-    assert_int_equal(prefer_wait_s(&request), 0);
+    assert_int_equal(prefer_wait_s(&request, 0), 0);
+    assert_int_equal(prefer_wait_s(&request, 7), 7);
+}
+
+static void a_wait_that_is_no_number_is_none(void **state)
+{
+    (void)state;
+    static const char *const nonsense[] = {"wait", "wait=", "wait=\"\"", "wait=-1", "wait=1.5", "waits=9"};
+    for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
+        struct http_request request = {.header_count = 1};
+        request.headers[0] = (struct http_header){SLICE("prefer"), slice_cstr(nonsense[i])};
+        assert_int_equal(prefer_wait_s(&request, 7), 7);
+        request.headers[0].value = SLICE("wait=0");
+        assert_int_equal(prefer_wait_s(&request, 7), 0);
+    }
 }
 
 int main(void)
@@ -76,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waits_are_found),
         cmocka_unit_test(nothing_is_preferred_without_the_header),
+        cmocka_unit_test(a_wait_that_is_no_number_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
