@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import pathlib
-import resource
 import secrets
 import signal
 import socket
@@ -23,20 +22,16 @@ import time
 import urllib.request
 
 import machine
-import nodes
 import report
-from orders import Crowds, OrderServer, figures, verdict
+import stores
+from orders import Crowds, figures, verdict
 from servers import Floor
+from stores import NODE_COUNT, ROOT, SETTLE_S, EmbeddedStore, SharedStore, usage
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from services.haproxy import Haproxy  # noqa: E402
-from services.postgres import Postgres  # noqa: E402
-from services.process import Missing, wait_for  # noqa: E402
+from services.postgres import Postgres  # stores has shown the way there
+from services.process import Missing, wait_for
 
 EXIT_WORLD = 3
-SETTLE_S = 60
 AT_ONCE = ("--dispense-time", "0")
 FOR_EVER = ("--dispense-time", "1h", "--choose-timeout", "1h")
 CONNECTIONS = 1000
@@ -44,17 +39,14 @@ POOLS = (10, 100, 1000, 10000)  # machines
 POOL_USERS = 8
 LEVELS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 LEVELS_BEYOND = (15000, 20000, 30000)
-LEVEL_MAX = 50000
 FEW_FILES = 2000
 LEVELS_TOO_MANY = (1000, 3000, 5000)
 LEVEL_AFTER = 1000
 LEVELS_SHARED = LEVELS[:-1]
-FILES_SPARE = 500
 LINE_S = 60
 LINE_MACHINES = 5
 WAITING_USERS = 5000
 WAITING_S = 10
-NODE_COUNT = 2
 # The targets.
 FLOOR_SHARE_MIN = 0.30
 POOL_COST_MAX = 2  # of what it costs with a thousandth of the machines; the logarithm has four times the steps
@@ -68,44 +60,6 @@ HEADS = {
                "p50", "p95", "p99", "longest", "original's p99"],
     "line": ["store", "sold", "in a second", "overtaken", "turns of a user", "longest wait"],
 }
-
-
-class SharedStore:
-    """`doorbuster serve` twice on a PostgreSQL database of their own, behind haproxy, which shares out connections."""
-
-    def __init__(self, build, directory, postgres, *flags):
-        self.build, self.directory, self.postgres, self.flags = build, directory, postgres, flags
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            database = self.postgres.create_database("machines")
-            stack.callback(self.postgres.drop_database, database)
-            self.store = self.postgres.url(database)
-            subprocess.run([self.build / "doorbuster", "migrate", "--store", self.store], check=True,
-                           stdout=subprocess.DEVNULL)
-            key = os.environ["DOORBUSTER_ADMIN_KEY"]
-            started = [nodes.Node(self.build, self.store, key, self.directory, *self.flags) for _ in range(NODE_COUNT)]
-            for node in started:
-                stack.callback(node.stop)
-            for node in started:
-                wait_for(lambda: nodes.fetch(node.port, "/readyz") is not None, "the node is ready", SETTLE_S)
-            door = stack.enter_context(Haproxy([node.port for node in started])).crowd_port
-            wait_for(lambda: nodes.fetch(door, "/readyz") is not None, "haproxy is ready", SETTLE_S)
-            self.address = f"127.0.0.1:{door}"
-            self.nodes = started
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_):
-        self.stack.close()
-
-    def processes(self):
-        return [(node.process, f"127.0.0.1:{node.port}") for node in self.nodes]
-
-
-class EmbeddedStore(OrderServer):
-    def processes(self):
-        return [(self.process, self.address)]
 
 
 class FewFiles(EmbeddedStore):
@@ -162,23 +116,10 @@ def post(address, path, body=None):
         return reply.status, json.loads(reply.read())
 
 
-def usage(pid):
-    """(resident MiB, CPU seconds) of a process; these to the nanosecond, of the threads that it has now."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-    threads = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return resident / 1024, sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
-
-
 def spent(server):
     """(commands decided, CPU seconds used) by all nodes of the server so far."""
-    addresses = {process.pid: address for process, address in server.processes()}
-    metrics = []
-    for address in addresses.values():
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=SETTLE_S) as reply:
-            metrics += reply.read().decode().splitlines()
-    commands = sum(float(line.split()[1]) for line in metrics if line.startswith("doorbuster_commands_total "))
-    return commands, sum(usage(pid)[1] for pid in addresses)
+    commands = stores.counted(server, "doorbuster_commands_total ")
+    return commands, sum(usage(process.pid)[1] for process, _ in server.processes())
 
 
 def cost_us(before, after):
@@ -321,31 +262,6 @@ def line_row(name, run):
 
 # --- the runs ---
 
-class Taken:
-    """What was found so far: tables by name, verdicts, sentences."""
-
-    def __init__(self):
-        self.rows = {name: [] for name in HEADS}
-        self.verdicts = []
-        self.sentences = []
-
-    def tables(self):
-        return [*((HEADS[name], rows) for name, rows in self.rows.items() if rows),
-                (report.VERDICT_HEAD, [report.verdict_row(each) for each in self.verdicts])]
-
-
-def file_limit():
-    """How many files a process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-
-
-def levels_beyond():
-    """What the limit of open files leaves room for, at both ends."""
-    most = min(file_limit() - FILES_SPARE, LEVEL_MAX)
-    beyond = [users for users in LEVELS_BEYOND if LEVELS[-1] < users < most]
-    return (*beyond, most) if most > LEVELS[-1] else ()
-
-
 def take_embedded(taken, crowds, runs):
     rounds, pools = [], []
     for number in range(runs):
@@ -387,9 +303,10 @@ def take_beyond(taken, crowds, name, levels, server, said):
 
 def take_breaking(taken, crowds):
     """Where it breaks, and that it comes back."""
-    if levels_beyond():
-        take_beyond(taken, crowds, "beyond", levels_beyond(), None,
-                    f"As many as a process may open files here ({file_limit():,})")
+    beyond = stores.levels_beyond(LEVELS[-1], LEVELS_BEYOND)
+    if beyond:
+        take_beyond(taken, crowds, "beyond", beyond, None,
+                    f"As many as a process may open files here ({stores.file_limit():,})")
     take_beyond(taken, crowds, "few files", LEVELS_TOO_MANY, lambda: FewFiles(crowds.directory, crowds.build),
                 f"A server that may open {FEW_FILES:,} files")
 
@@ -420,8 +337,8 @@ def main():
     build = options.build.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_WORLD))
     os.environ["DOORBUSTER_ADMIN_KEY"] = secrets.token_hex(16)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit(), file_limit()))
-    taken = Taken()
+    stores.raise_file_limit()
+    taken = stores.Taken(HEADS)
     with tempfile.TemporaryDirectory(prefix="bench-machines-", dir=os.environ.get("TMPDIR", "/var/tmp")) as name:
         directory = pathlib.Path(name)
         for fact in machine.describe(directory):
@@ -437,13 +354,8 @@ def main():
             take_shared(taken, build, directory, options.seconds, options.runs)
         except Missing as problem:
             taken.verdicts.append(report.Verdict("SKIP", "the same on PostgreSQL", "", "no figure", str(problem)))
-    for table in taken.tables():
-        print("\n" + report.as_text(*table))
-    print("\n" + "\n".join(taken.sentences))
-    if options.report:
-        parts = ["# Vending machines", *(report.as_markdown(*table) for table in taken.tables()), *taken.sentences]
-        options.report.write_text("\n\n".join(parts) + "\n")
-    return 1 if any(each.word == "FAIL" for each in taken.verdicts) else 0
+    taken.show("Vending machines", options.report)
+    return taken.exit_status()
 
 
 if __name__ == "__main__":

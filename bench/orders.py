@@ -39,6 +39,10 @@ FIGURES_HEAD = ["what", "original", "here"]
 LEVELS_HEAD = ["clients", "orders/s", "lowest–highest", "mean", "stdev", "p50", "p99", "of the floor", "original"]
 
 
+class Invalid(RuntimeError):
+    """The run says nothing about the server; the text says why."""
+
+
 class OrderServer(Doorbuster):
     def __init__(self, parent, build, *flags):
         super().__init__(parent, build)
@@ -66,7 +70,7 @@ class Crowds:
             raise RuntimeError(f"rush {scenario} made no report:\n{said}")
         run = json.loads(path.read_text())["runs"][0]
         if run["verdict"] in ("INVALID", "INCOMPLETE"):
-            raise RuntimeError(f"rush {scenario}: {run['verdict']}: {run['reasons']}")
+            raise Invalid(f"rush {scenario}: {run['verdict']}: {run['reasons']}")
         return run
 
     def audited(self, server, scenario, *flags):

@@ -21,6 +21,9 @@ GRANT SELECT, INSERT ON payments TO doorbuster;               -- paid is paid: n
 GRANT SELECT, INSERT ON notifications TO doorbuster;
 GRANT UPDATE (delivered_at) ON notifications TO doorbuster;
 GRANT SELECT, INSERT ON accounts TO doorbuster;
+GRANT SELECT, INSERT ON wallets TO doorbuster;                -- whose it is stays; what it holds changes
+GRANT UPDATE (balance_minor, last_transfer_id, updated_at) ON wallets TO doorbuster;
+GRANT SELECT, INSERT ON transfers TO doorbuster;              -- spent is spent: no UPDATE
 GRANT SELECT, INSERT ON intake_orders TO doorbuster;
 GRANT UPDATE (cancelled_at) ON intake_orders TO doorbuster;
 GRANT SELECT, INSERT ON intake_deliveries TO doorbuster;

@@ -19,6 +19,7 @@
 
 #include "api/fields.h"
 #include "api/intake_priv.h"
+#include "api/market.h"
 #include "base/clock.h"
 #include "core/account.h"
 #include "service/mail.h"
@@ -69,7 +70,8 @@ static const struct text_field refresh_token_field = {.name = "refresh_token",
 
 /* --- tokens --- */
 
-static void put_token(
+/* When it expires, in seconds since 1970. */
+static int64_t put_token(
     struct strbuf *body, const struct intake *intake, int64_t account_id, enum token_kind kind)
 {
     char token[TOKEN_LEN_MAX];
@@ -79,15 +81,21 @@ static void put_token(
     strbuf_put_char(body, '"');
     strbuf_put(body, slice_make(token, len));
     strbuf_put_char(body, '"');
+    return now_ms / MS_PER_S + lifetime_ms / MS_PER_S;
+}
+
+int64_t auth_put_access_token(struct strbuf *body, const struct intake *intake, int64_t account_id)
+{
+    return put_token(body, intake, account_id, TOKEN_ACCESS);
 }
 
 /* Without the closing brace. */
 static void put_tokens(struct strbuf *body, const struct intake *intake, int64_t account_id)
 {
     strbuf_lit(body, "{\"access_token\":");
-    put_token(body, intake, account_id, TOKEN_ACCESS);
+    (void)put_token(body, intake, account_id, TOKEN_ACCESS);
     strbuf_lit(body, ",\"refresh_token\":");
-    put_token(body, intake, account_id, TOKEN_REFRESH);
+    (void)put_token(body, intake, account_id, TOKEN_REFRESH);
     strbuf_lit(body, ",\"token_type\":\"bearer\"");
 }
 
@@ -118,23 +126,30 @@ static bool read_bearer(const struct http_request *request, struct slice *token)
     return true;
 }
 
-bool auth_check(struct intake *intake, struct http_request *request, int64_t *account_id)
+enum bearer_status auth_bearer(struct intake *intake, const struct http_request *request, int64_t *account_id)
 {
     struct slice token;
     int64_t now_ms = engine_now_ms(intake->thread->app->engine);
-    if (!read_bearer(request, &token)) {
-        intake_count(intake, COUNT_UNAUTHORIZED);
-        reply_detail_unauthorized(request, SLICE("Not authenticated"));
-        return false;
+    enum bearer_status status = BEARER_MISSING;
+    if (read_bearer(request, &token)) {
+        enum token_status checked =
+            known_tokens_check(&intake->known_tokens, &intake->token_key, token, now_ms, account_id);
+        status = checked == TOKEN_OK ? BEARER_OK : checked == TOKEN_EXPIRED ? BEARER_EXPIRED : BEARER_REFUSED;
     }
-    enum token_status status =
-        known_tokens_check(&intake->known_tokens, &intake->token_key, token, now_ms, account_id);
-    if (status == TOKEN_OK)
-        return true;
-    intake_count(intake, COUNT_UNAUTHORIZED);
-    reply_detail_unauthorized(request, status == TOKEN_EXPIRED ? SLICE("The access token has expired")
-                                                               : SLICE("Could not validate credentials"));
-    return false;
+    if (status != BEARER_OK)
+        intake_count(intake, COUNT_UNAUTHORIZED);
+    return status;
+}
+
+bool auth_check(struct intake *intake, struct http_request *request, int64_t *account_id)
+{
+    enum bearer_status status = auth_bearer(intake, request, account_id);
+    if (status != BEARER_OK)
+        reply_detail_unauthorized(request, status == BEARER_MISSING ? SLICE("Not authenticated")
+                                           : status == BEARER_EXPIRED
+                                               ? SLICE("The access token has expired")
+                                               : SLICE("Could not validate credentials"));
+    return status == BEARER_OK;
 }
 
 /* --- attempts --- */
@@ -156,14 +171,7 @@ struct attempt {
     char full_name[ACCOUNT_FULL_NAME_LEN_MAX];
 };
 
-static struct slice keep(char *memory, struct slice text)
-{
-    memcpy(memory, text.base, text.len);
-    return slice_make(memory, text.len);
-}
-
-/* ASCII letters only: others are told apart (account.h). */
-static struct slice keep_lower(char *memory, struct slice text)
+struct slice auth_lower(char *memory, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.base[i];
@@ -202,8 +210,8 @@ static void read_email(struct fields *fields, struct attempt *attempt)
     if (!fields_text(fields, &email_field, &email))
         return;
     if (mail_check_address(email, &error) == ERR_NONE) {
-        attempt->account.email = keep(attempt->email, email);
-        attempt->account.email_key = keep_lower(attempt->email_key, email);
+        attempt->account.email = slice_copy(attempt->email, email);
+        attempt->account.email_key = auth_lower(attempt->email_key, email);
         return;
     }
     strbuf_init(&msg, memory, sizeof memory);
@@ -361,21 +369,22 @@ static void on_address_looked_up(struct engine_lookup *lookup)
     attempt_free(attempt);
 }
 
-/* A body with a public key and no password is for accounts with wallets (marketplace contract). */
-static bool is_for_wallets(struct fields *fields, struct http_request *request)
+/* The marketplace's accounts have a key rather than a password; both faces register here. */
+static bool is_for_wallets(struct fields *fields, struct http_request *request, struct market *market)
 {
-    if (json_member(fields->json, "public_key") == NULL || json_member(fields->json, "password") != NULL)
+    if (!market_registers(fields->json))
         return false;
-    fields_complain(fields, SLICE("public_key"), "value_error",
-        SLICE("Value error, accounts with a public key are not served here; register with a password"));
-    return fields_reply_complaints(fields, request);
+    market_register(request, market, fields->json);
+    fields_fini(fields);
+    return true;
 }
 
 void auth_register_post(struct http_request *request, void *context)
 {
     struct fields fields;
     struct slice text;
-    if (!fields_open(&fields, request, true) || is_for_wallets(&fields, request))
+    if (!fields_open(&fields, request, true) ||
+        is_for_wallets(&fields, request, ((struct net_thread *)context)->market))
         return;
     struct attempt *attempt = attempt_create(intake_of(context), request);
     if (attempt == NULL) {
@@ -383,13 +392,13 @@ void auth_register_post(struct http_request *request, void *context)
         return;
     }
     if (fields_text(&fields, &username_field, &text)) {
-        attempt->account.username = keep(attempt->username, text);
-        attempt->account.username_key = keep_lower(attempt->username_key, text);
+        attempt->account.username = slice_copy(attempt->username, text);
+        attempt->account.username_key = auth_lower(attempt->username_key, text);
     }
     read_email(&fields, attempt);
     read_password(&fields, &new_password_field, attempt);
     if (fields_text(&fields, &full_name_field, &text))
-        attempt->account.full_name = keep(attempt->full_name, text);
+        attempt->account.full_name = slice_copy(attempt->full_name, text);
     if (attempt_end_fields(attempt, &fields))
         attempt_look_up(attempt, on_address_looked_up);
 }
@@ -421,7 +430,7 @@ static void on_account_looked_up(struct engine_lookup *lookup)
     bool fits = is_found && account->password_hash.len < sizeof attempt->job.hash;
     if (fits) {
         attempt->account_id = account->id;
-        (void)keep(attempt->job.hash, account->password_hash);
+        (void)slice_copy(attempt->job.hash, account->password_hash);
     }
     question_fini(&lookup->question);
     if (lookup->status == ERR_NONE) {

@@ -5,6 +5,7 @@ const struct face *const faces[] = {
     &flash_sale_face,
     &orders_face,
     &intake_face,
+    &market_face, /* before the vending face, whose /api/products/:id would take its lists */
     &vending_face,
     &ops_face,
 };

@@ -17,6 +17,7 @@ struct face {
 
 extern const struct face flash_sale_face;
 extern const struct face intake_face;
+extern const struct face market_face;
 extern const struct face orders_face;
 extern const struct face ops_face;
 extern const struct face vending_face;

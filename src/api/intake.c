@@ -12,6 +12,7 @@
 #include "api/face.h"
 #include "api/intake_form.h"
 #include "api/intake_priv.h"
+#include "api/metrics.h"
 #include "base/ensure.h"
 
 enum { NS_PER_MS = 1000000, MS_PER_S = 1000, REPLY_MAX = 2048 };
@@ -167,8 +168,7 @@ static void put_counter(
     uint64_t sum = 0;
     for (size_t i = 0; i < app->net_thread_count; i++)
         sum += atomic_load_explicit(&app->net_threads[i]->intake->counts[count], memory_order_relaxed);
-    strbuf_printf(
-        text, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", name, help, name, name, (unsigned long long)sum);
+    metrics_put_value(text, name, "counter", help, (int64_t)sum);
 }
 
 void intake_put_metrics(const struct app *app, struct strbuf *text)

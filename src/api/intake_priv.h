@@ -54,6 +54,23 @@ void intake_reply_not_looked_up(struct http_request *request, enum err status);
 
 /* --- auth.c --- */
 
+enum bearer_status {
+    BEARER_OK,
+    BEARER_MISSING, /* the request has no Authorization of that scheme */
+    BEARER_EXPIRED,
+    BEARER_REFUSED /* no access token of ours */
+};
+
+/* Whose access token the request bears, for faces with answers of their own. */
+MUST_CHECK enum bearer_status auth_bearer(
+    struct intake *intake, const struct http_request *request, int64_t *account_id);
+
+/* Appends a new access token in quotes; when it expires, in seconds since 1970. */
+int64_t auth_put_access_token(struct strbuf *body, const struct intake *intake, int64_t account_id);
+
+/* Copies with ASCII letters in lower case; others are told apart (account.h). */
+struct slice auth_lower(char *memory, struct slice text);
+
 /* Whose access token the request bears. False: none that is good, and the request has been answered. */
 MUST_CHECK bool auth_check(struct intake *intake, struct http_request *request, int64_t *account_id);
 

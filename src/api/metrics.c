@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/intake.h"
+#include "api/market.h"
 #include "api/orders.h"
 #include "api/streams.h"
 #include "api/vending.h"
@@ -24,7 +25,6 @@ static const int statuses[] = {
 enum {
     BOUND_COUNT = sizeof duration_bounds_s / sizeof duration_bounds_s[0],
     STATUS_COUNT = sizeof statuses / sizeof statuses[0],
-    RESULT_ROW_MAX = 32,
     METHOD_COUNT = METHOD_OTHER + 1,
 };
 
@@ -41,7 +41,7 @@ struct cell {
 struct metrics {
     const struct http_route *routes;
     size_t route_count;
-    atomic_uint_fast64_t results[RESULT_ROW_MAX]; /* by row of result.def */
+    atomic_uint_fast64_t results[RESULT_ROW_COUNT]; /* by row of result.def */
     atomic_uint_fast64_t rate_limited;
     atomic_size_t streams;
     /* route_count rows for the routes, then one a method for what no route matched; STATUS_COUNT + 1 cells
@@ -109,7 +109,7 @@ void metrics_count_answer(
 void metrics_count_result(struct metrics *metrics, enum result result)
 {
     const struct result_info *info;
-    for (unsigned row = 0; row < RESULT_ROW_MAX && (info = result_info_at(row)) != NULL; row++) {
+    for (unsigned row = 0; row < RESULT_ROW_COUNT && (info = result_info_at(row)) != NULL; row++) {
         if (info->result == result)
             add(&metrics->results[row], 1);
     }
@@ -136,6 +136,13 @@ static void put_value(struct strbuf *text, const char *name, const char *type, c
 {
     put_head(text, name, type, help);
     strbuf_printf(text, "%s %.17g\n", name, value);
+}
+
+void metrics_put_value(
+    struct strbuf *text, const char *name, const char *type, const char *help, int64_t value)
+{
+    put_head(text, name, type, help);
+    strbuf_printf(text, "%s %lld\n", name, (long long)value);
 }
 
 /* One cell of all net threads together. */
@@ -242,7 +249,7 @@ static void put_purchases(const struct app *app, struct strbuf *text)
 {
     put_head(text, "purchase_outcomes_total", "counter", "Answered purchase requests by outcome.");
     const struct result_info *info;
-    for (unsigned row = 0; row < RESULT_ROW_MAX && (info = result_info_at(row)) != NULL; row++) {
+    for (unsigned row = 0; row < RESULT_ROW_COUNT && (info = result_info_at(row)) != NULL; row++) {
         uint64_t count = 0;
         for (size_t w = 0; w < app->net_thread_count; w++)
             count += read_counter(&app->net_threads[w]->metrics->results[row]);
@@ -393,6 +400,7 @@ void metrics_render(const struct app *app, struct strbuf *text)
     orders_put_metrics(app, text);
     intake_put_metrics(app, text);
     vending_put_metrics(app, text);
+    market_put_metrics(app, text);
     put_limits(app, text);
     put_engine(app, text);
     if (app->service != NULL)

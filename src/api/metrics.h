@@ -30,6 +30,10 @@ void metrics_count_rate_limited(struct metrics *metrics);
 /* Event streams that this thread has open. */
 void metrics_set_streams(struct metrics *metrics, size_t count);
 
+/* One series of one number, for the faces' own figures. `type` is "counter" or "gauge". Any thread. */
+void metrics_put_value(
+    struct strbuf *text, const char *name, const char *type, const char *help, int64_t value);
+
 /* Everything of all net threads, as text. Any net thread. */
 void metrics_render(const struct app *app, struct strbuf *text);
 

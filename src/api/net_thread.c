@@ -7,6 +7,7 @@
 #include "api/envelope.h"
 #include "api/face.h"
 #include "api/intake.h"
+#include "api/market.h"
 #include "api/metrics.h"
 #include "api/orders.h"
 #include "api/streams.h"
@@ -174,9 +175,10 @@ static enum err make_parts(struct net_thread *thread, struct error *error)
         return status;
     thread->orders = orders_create(thread);
     thread->intake = intake_create(thread);
+    thread->market = market_create(thread);
     thread->vending = vending_create(thread);
     if (thread->streams == NULL || thread->orders == NULL || thread->intake == NULL ||
-        thread->vending == NULL || !gather_routes(thread))
+        thread->market == NULL || thread->vending == NULL || !gather_routes(thread))
         return error_set(error, ERR_MEMORY, "no memory for net thread %zu", thread->index);
     thread->metrics = metrics_create(thread->routes, thread->route_count);
     thread->server = thread->metrics == NULL ? NULL : create_server(thread);
@@ -287,6 +289,8 @@ void net_thread_destroy(struct net_thread *thread)
         orders_destroy(thread->orders);
     if (thread->intake != NULL)
         intake_destroy(thread->intake);
+    if (thread->market != NULL)
+        market_destroy(thread->market);
     if (thread->vending != NULL)
         vending_destroy(thread->vending);
     if (thread->limits_link != NULL)

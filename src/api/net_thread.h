@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct intake;
+struct market;
 struct metrics;
 struct orders;
 struct service;
@@ -31,10 +32,11 @@ struct app_config {
     bool says_sold_out;
     int64_t answer_deadline_ms; /* a command that cannot be answered within is refused at once */
     int64_t sse_heartbeat_ms;
-    int64_t sync_deadline_ms;  /* how long the customer of a synchronous order waits at the most */
-    struct slice currency;     /* of orders: three letters */
-    int64_t wait_max_ms;       /* how long a request may wait for a machine at the most; 0: not at all */
-    int64_t ticket_timeout_ms; /* how long a ticket keeps its place while nobody asks for it */
+    int64_t sync_deadline_ms;      /* how long the customer of a synchronous order waits at the most */
+    struct slice currency;         /* of orders: three letters */
+    int64_t opening_balance_minor; /* of a new wallet: hundredths, 0 to WALLET_AMOUNT_MAX */
+    int64_t wait_max_ms;           /* how long a request may wait for a machine at the most; 0: not at all */
+    int64_t ticket_timeout_ms;     /* how long a ticket keeps its place while nobody asks for it */
 };
 
 /* Shared by all net threads; constant once they run, but for the atomics. */
@@ -65,6 +67,7 @@ struct net_thread {
     struct streams *streams;
     struct orders *orders;
     struct intake *intake;
+    struct market *market;
     struct vending *vending;
     struct metrics *metrics;
     struct limits_link *limits_link; /* NULL: the limiter is this node's alone */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/redis_url.h"
 
+#include "base/hex.h"
+
 enum { PORT_DEFAULT = 6379, NUMBER_MAX = 65535 };
 
 static const struct slice scheme = SLICE_INIT("redis://");
@@ -12,14 +14,6 @@ static enum err refuse(struct error *error, const char *what)
         what);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decoded and with a NUL; false when it is too long, or no such encoding, or holds a NUL itself. */
 static bool decode(struct slice text, char out[REDIS_SECRET_MAX + 1])
 {
@@ -27,8 +21,8 @@ static bool decode(struct slice text, char out[REDIS_SECRET_MAX + 1])
     for (size_t i = 0; i < text.len; i++) {
         char c = text.base[i];
         if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.base[i + 1]) : -1;
-            int low = high < 0 ? -1 : hex_digit(text.base[i + 2]);
+            int high = i + 2 < text.len ? hex_value(text.base[i + 1]) : -1;
+            int low = high < 0 ? -1 : hex_value(text.base[i + 2]);
             if (low < 0)
                 return false;
             c = (char)(high * 16 + low);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "api/face.h"
+#include "api/metrics.h"
 #include "api/vending_priv.h"
 
 void vending_count(struct vending *vending, enum vending_count count)
@@ -84,12 +85,6 @@ static uint64_t sum_counts(const struct app *app, enum vending_count count)
     return sum;
 }
 
-static void put_value(
-    struct strbuf *text, const char *name, const char *type, const char *help, long long value)
-{
-    strbuf_printf(text, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, type, name, value);
-}
-
 static void put_counters(const struct app *app, struct strbuf *text)
 {
     static const struct {
@@ -108,8 +103,8 @@ static void put_counters(const struct app *app, struct strbuf *text)
     for (int count = 0; count < VENDING_COUNT_COUNT; count++) {
         char name[64];
         (void)snprintf(name, sizeof name, "doorbuster_vending_%s_total", counters[count].name);
-        put_value(text, name, "counter", counters[count].help,
-            (long long)sum_counts(app, (enum vending_count)count));
+        metrics_put_value(
+            text, name, "counter", counters[count].help, (int64_t)sum_counts(app, (enum vending_count)count));
     }
 }
 
@@ -123,15 +118,15 @@ void vending_put_metrics(const struct app *app, struct strbuf *text)
         listening += atomic_load_explicit(&app->net_threads[i]->vending->listening, memory_order_relaxed);
     }
     put_counters(app, text);
-    put_value(text, "doorbuster_machines_available", "gauge",
+    metrics_put_value(text, "doorbuster_machines_available", "gauge",
         "Machines that take users: all but those that are drained.",
-        (long long)atomic_load_explicit(&first->machine_count, memory_order_relaxed));
-    put_value(text, "doorbuster_tickets_waiting", "gauge", "Users in the waiting line, on all nodes.",
-        (long long)atomic_load_explicit(&first->line_count, memory_order_relaxed));
-    put_value(text, "doorbuster_vending_waiting", "gauge", "Requests of this node that wait for a machine.",
-        (long long)waiting);
-    put_value(
-        text, "doorbuster_tickets_listening", "gauge", "Event streams of tickets.", (long long)listening);
+        (int64_t)atomic_load_explicit(&first->machine_count, memory_order_relaxed));
+    metrics_put_value(text, "doorbuster_tickets_waiting", "gauge", "Users in the waiting line, on all nodes.",
+        (int64_t)atomic_load_explicit(&first->line_count, memory_order_relaxed));
+    metrics_put_value(text, "doorbuster_vending_waiting", "gauge",
+        "Requests of this node that wait for a machine.", (int64_t)waiting);
+    metrics_put_value(
+        text, "doorbuster_tickets_listening", "gauge", "Event streams of tickets.", (int64_t)listening);
 }
 
 /* --- the table --- */

@@ -23,7 +23,7 @@ enum err {
     ERR_TIMEOUT,
     ERR_OLDER,       /* the store was written by an older doorbuster and has to be migrated first */
     ERR_UNAVAILABLE, /* a server that is needed does not answer or lets nobody in; nothing was changed */
-    ERR_CONFLICT,    /* another node changed the same thing at the same time; nothing was changed: try again */
+    ERR_CONFLICT, /* another node changed the same thing at the same time; nothing was changed: try again */
     ERR_COUNT
 };
 

@@ -4,6 +4,8 @@
 
 #include <sodium.h>
 
+#include "base/hex.h"
+
 static uint64_t splitmix64(uint64_t *state)
 {
     uint64_t z = *state += 0x9E3779B97F4A7C15u;
@@ -43,16 +45,44 @@ uint64_t id_next(struct id_source *source)
     return value;
 }
 
+static bool has_dash(int digit)
+{
+    return digit == 8 || digit == 12 || digit == 16 || digit == 20;
+}
+
+void id_write_uuid(uint64_t high, uint64_t low, char text[ID_UUID_LEN])
+{
+    const uint64_t halves[2] = {high, low};
+    char *at = text;
+    for (int i = 0; i < 32; i++) {
+        if (has_dash(i))
+            *at++ = '-';
+        *at++ = hex_digit(halves[i / 16] >> (60 - 4 * (i % 16)));
+    }
+}
+
+bool id_read_uuid(struct slice text, uint64_t *high, uint64_t *low)
+{
+    uint64_t halves[2] = {0, 0};
+    const char *at = text.base;
+    if (text.len != ID_UUID_LEN)
+        return false;
+    for (int i = 0; i < 32; i++) {
+        if (has_dash(i) && *at++ != '-')
+            return false;
+        int value = hex_value(*at++);
+        if (value < 0)
+            return false;
+        halves[i / 16] = halves[i / 16] << 4 | (uint64_t)value;
+    }
+    *high = halves[0];
+    *low = halves[1];
+    return true;
+}
+
 void id_uuid(struct id_source *source, char text[ID_UUID_LEN])
 {
-    static const char hex[] = "0123456789abcdef";
     uint64_t high = (id_next(source) & ~UINT64_C(0xF000)) | UINT64_C(0x4000);
     uint64_t low = (id_next(source) & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 63;
-    char *at = text;
-    for (int nibble = 0; nibble < 32; nibble++) {
-        if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20)
-            *at++ = '-';
-        uint64_t half = nibble < 16 ? high : low;
-        *at++ = hex[half >> (60 - 4 * (nibble % 16)) & 15];
-    }
+    id_write_uuid(high, low, text);
 }

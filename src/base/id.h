@@ -6,7 +6,7 @@
 #ifndef DOORBUSTER_BASE_ID_H
 #define DOORBUSTER_BASE_ID_H
 
-#include <stdint.h>
+#include "base/slice.h"
 
 enum { ID_UUID_LEN = 36 };
 
@@ -21,6 +21,12 @@ void id_source_init(struct id_source *source);
 void id_source_init_seed(struct id_source *source, uint64_t seed);
 
 uint64_t id_next(struct id_source *source);
+
+/* A UUID's 128 bits as 8-4-4-4-12 digits in lower case, no NUL. */
+void id_write_uuid(uint64_t high, uint64_t low, char text[ID_UUID_LEN]);
+
+/* Back; letters in both cases. False when it is anything else, and nothing is changed. */
+bool id_read_uuid(struct slice text, uint64_t *high, uint64_t *low);
 
 /* A random UUID (RFC 9562 version 4), lower case, no NUL. */
 void id_uuid(struct id_source *source, char text[ID_UUID_LEN]);

@@ -16,7 +16,9 @@ struct list {
 };
 
 /* The object that `node` is the member `member` of. */
-#define CONTAINER_OF(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
+/* clang-format off */
+#define CONTAINER_OF(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+/* clang-format on */
 
 /* Walks from first to last; the body must not take `node` off the list. */
 #define LIST_FOR_EACH(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)

@@ -2,7 +2,7 @@
 /*
  * A slice is a piece of somebody else's bytes: a base and a length, no NUL at the end, no ownership.
  * Text travels as slices from the socket to the rules; whoever keeps a slice longer than its owner lives
- * copies the bytes (arena_copy). Any thread; nothing here allocates, blocks or fails.
+ * copies the bytes (slice_copy, arena_copy). Any thread; nothing here allocates, blocks or fails.
  */
 #ifndef DOORBUSTER_BASE_SLICE_H
 #define DOORBUSTER_BASE_SLICE_H
@@ -18,10 +18,9 @@ struct slice {
 };
 
 /* A slice of a string literal, usable in initialisers of static tables. */
-#define SLICE_INIT(literal)            \
-    {                                  \
-        (literal), sizeof(literal) - 1 \
-    }
+/* clang-format off */
+#define SLICE_INIT(literal) {(literal), sizeof(literal) - 1}
+/* clang-format on */
 #define SLICE(literal) ((struct slice)SLICE_INIT(literal))
 
 /* For printf("%.*s", SLICE_ARGS(s)). */
@@ -38,15 +37,23 @@ static inline struct slice slice_cstr(const char *text)
     return text == NULL ? (struct slice){"", 0} : (struct slice){text, strlen(text)};
 }
 
+/* The same bytes in memory of the caller's, which has room for them. */
+static inline struct slice slice_copy(char *memory, struct slice text)
+{
+    if (text.len > 0)
+        memcpy(memory, text.base, text.len);
+    return slice_make(memory, text.len);
+}
+
 static inline bool slice_eq(struct slice a, struct slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0);
 }
 
-/* ASCII letters compare without case; everything else byte for byte. */
 /* Below, at or above 0 as `a` comes before, is, or comes after `b` in order of bytes. */
 int slice_compare(struct slice a, struct slice b);
 
+/* ASCII letters compare without case; everything else byte for byte. */
 bool slice_eq_nocase(struct slice a, struct slice b);
 
 bool slice_starts_with(struct slice text, struct slice prefix);

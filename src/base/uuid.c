@@ -46,61 +46,24 @@ static uint64_t mask_of(const struct uuid_key *key, uint64_t tag)
     return hash_number(key->mask, tag) & NUMBER_MASK;
 }
 
-static bool has_dash(int nibble)
-{
-    return nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20;
-}
-
 void uuid_from_number(const struct uuid_key *key, int64_t number, char text[ID_UUID_LEN])
 {
-    static const char hex[] = "0123456789abcdef";
     ENSURE(number >= 0 && number <= UUID_NUMBER_MAX);
     uint64_t tag = tag_of(key, (uint64_t)number);
     uint64_t first = tag >> 12 << 16 | VERSION_8 | (tag & 0xFFF);
     uint64_t second = VARIANT | ((uint64_t)number ^ mask_of(key, tag));
-    char *at = text;
-    for (int nibble = 0; nibble < 32; nibble++) {
-        if (has_dash(nibble))
-            *at++ = '-';
-        uint64_t half = nibble < 16 ? first : second;
-        *at++ = hex[half >> (60 - 4 * (nibble % 16)) & 15];
-    }
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static bool read_halves(struct slice text, uint64_t halves[2])
-{
-    if (text.len != ID_UUID_LEN)
-        return false;
-    const char *at = text.base;
-    halves[0] = halves[1] = 0;
-    for (int nibble = 0; nibble < 32; nibble++) {
-        if (has_dash(nibble) && *at++ != '-')
-            return false;
-        int value = hex_value(*at++);
-        if (value < 0)
-            return false;
-        halves[nibble / 16] = halves[nibble / 16] << 4 | (uint64_t)value;
-    }
-    return true;
+    id_write_uuid(first, second, text);
 }
 
 bool uuid_to_number(const struct uuid_key *key, struct slice text, int64_t *number)
 {
-    uint64_t halves[2];
-    if (!read_halves(text, halves) || (halves[0] & 0xF000) != VERSION_8 ||
-        (halves[1] & ~NUMBER_MASK) != VARIANT)
+    uint64_t first;
+    uint64_t second;
+    if (!id_read_uuid(text, &first, &second) || (first & 0xF000) != VERSION_8 ||
+        (second & ~NUMBER_MASK) != VARIANT)
         return false;
-    uint64_t tag = halves[0] >> 16 << 12 | (halves[0] & 0xFFF);
-    uint64_t found = (halves[1] & NUMBER_MASK) ^ mask_of(key, tag);
+    uint64_t tag = first >> 16 << 12 | (first & 0xFFF);
+    uint64_t found = (second & NUMBER_MASK) ^ mask_of(key, tag);
     if (tag_of(key, found) != tag)
         return false;
     *number = (int64_t)found;

@@ -5,7 +5,7 @@
 #include "cmd/cmd.h"
 #include "cmd/demo.h"
 
-enum play_id { FLASH_SALE, ORDERS, VENDING, PLAY_COUNT };
+enum play_id { FLASH_SALE, ORDERS, VENDING, MARKETPLACE, PLAY_COUNT };
 
 struct play {
     const char *name;
@@ -21,6 +21,8 @@ static const struct play plays[PLAY_COUNT] = {
         "what could be paid in time was accepted and paid, once; everything else was refused at once"},
     [VENDING] = {"vending", demo_vending, "vending takes --users and --dispense-time",
         "everybody was answered, the line was served in order, nothing was lost or sold twice"},
+    [MARKETPLACE] = {"marketplace", demo_market, "marketplace takes --users",
+        "everyone bought and can prove it, no coin was spent twice or lost, kill or no kill"},
 };
 
 /* Flags of some plays, and of which. */
@@ -29,7 +31,7 @@ static const struct {
     const char *name;
     bool is_of[PLAY_COUNT];
 } flags[] = {
-    {PARAM_demo_users, "--users", {[FLASH_SALE] = true, [VENDING] = true}},
+    {PARAM_demo_users, "--users", {[FLASH_SALE] = true, [VENDING] = true, [MARKETPLACE] = true}},
     {PARAM_demo_stock, "--stock", {[FLASH_SALE] = true}},
     {PARAM_demo_seconds, "--seconds", {[ORDERS] = true}},
     {PARAM_demo_payment_ms, "--payment-time", {[ORDERS] = true}},
@@ -58,7 +60,8 @@ static enum err choose(const struct params *params, const struct play **play, st
             return check_flags(params, (enum play_id)i, error);
         }
     return error_set(error, ERR_USAGE,
-        "there is no demo \"%.64s\"; expected orders, vending, or nothing for the flash sale", name);
+        "there is no demo \"%.64s\"; expected orders, vending, marketplace, or nothing for the flash sale",
+        name);
 }
 
 /* Ends as the signal would have ended it, so that a calling shell knows. */

@@ -59,6 +59,7 @@ static struct rush_options options_of(const struct params *params)
         .timeout_ms = params->is_given[PARAM_timeout_ms] ? params->timeout_ms : 0,
         .clients = params->clients,
         .levels = params->levels,
+        .prepared = params->prepared,
         .machines = params->machines,
         .wait_s = params->wait_s,
         .dispense_ms = params->dispense_ms,

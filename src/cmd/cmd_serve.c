@@ -110,6 +110,7 @@ static void fill_config(struct server *server, size_t connections_max)
     config->sse_heartbeat_ms = params->sse_heartbeat_ms;
     config->sync_deadline_ms = params->sync_deadline_ms;
     config->currency = slice_cstr(params->currency);
+    config->opening_balance_minor = serve_opening_balance_minor(params);
     config->wait_max_ms = params->wait_max_ms;
     config->ticket_timeout_ms = params->ticket_timeout_ms;
     server->app.net_thread_count = net_thread_count;

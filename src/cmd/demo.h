@@ -20,4 +20,7 @@ MUST_CHECK enum err demo_orders(struct stage *stage, const struct params *params
 /* A stampede for vending machines, the line before them shown live, a kill in the middle of it. */
 MUST_CHECK enum err demo_vending(struct stage *stage, const struct params *params, struct error *error);
 
+/* New customers, the same coins spent at once, kills in the middle of spends. */
+MUST_CHECK enum err demo_market(struct stage *stage, const struct params *params, struct error *error);
+
 #endif

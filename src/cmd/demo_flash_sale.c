@@ -31,16 +31,10 @@ static void run_rush(struct stage *stage, const struct params *params, const cha
 static void run_verify(
     struct stage *stage, const char *journal_path, const char *when, bool is_only_rush, bool is_again)
 {
-    const char *argv[] = {
-        "verify", "--store", stage->store_path, "--journal", journal_path, NULL, NULL, NULL};
-    int count = 5;
-    if (is_only_rush)
-        argv[count++] = "--journal-complete";
-    if (is_again)
-        argv[count++] = "--quiet";
-    stage_say("\n-- verify: the store %s", when);
-    stage_judge(
-        stage, stage_run(stage, argv, NULL) == EXIT_WELL, "every invariant holds in the store %s", when);
+    const struct stage_audit audit = {
+        .journals = {journal_path}, .when = when, .is_complete = is_only_rush, .is_quiet = is_again};
+    stage_judge(stage, stage_run_audit(stage, &audit, NULL) == EXIT_WELL,
+        "every invariant holds in the store %s", when);
 }
 
 /* A sale that runs for a day and has stock left, for whoever wants to try. */

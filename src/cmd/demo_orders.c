@@ -24,7 +24,7 @@ enum {
     KILL_LOOKS_S = 20,
     ORIGINAL_PAYMENT_S = 3,
     ORIGINAL_SECONDS = 30,
-    ACTS_MAX = 4,
+    ACTS_MAX = STAGE_JOURNALS_MAX,
     NUMBER_SIZE = 24,
     NAME_SIZE = 24
 };
@@ -303,22 +303,13 @@ static bool play_kill(struct story *story)
 
 static bool audit(struct story *story, const char *when, bool is_again)
 {
-    const char *argv[2 * ACTS_MAX + 6] = {"verify", "--store", story->stage->store_path};
-    size_t count = 3;
-    for (size_t i = 0; i < story->act_count; i++) {
-        argv[count++] = "--journal";
-        argv[count++] = story->acts[i].journal_path;
-    }
-    if (!story->params->keep || !is_again)
-        argv[count++] = "--journal-complete";
-    if (is_again)
-        argv[count++] = "--quiet";
-    stage_say("\n-- verify: the store %s", when);
-    int exit_status = stage_run(story->stage, argv, NULL);
-    if (story->stage->signal_number == 0)
-        stage_judge(story->stage, exit_status == EXIT_WELL,
-            "every invariant holds %s: nothing acknowledged is missing, nothing was charged twice", when);
-    return story->stage->signal_number == 0;
+    struct stage_audit audit = {.when = when,
+        .promise = "nothing acknowledged is missing, nothing was charged twice",
+        .is_complete = !story->params->keep || !is_again,
+        .is_quiet = is_again};
+    for (size_t i = 0; i < story->act_count; i++)
+        audit.journals[i] = story->acts[i].journal_path;
+    return stage_judge_audit(story->stage, &audit, stage_run_audit(story->stage, &audit, NULL));
 }
 
 static void keep_serving(struct story *story)

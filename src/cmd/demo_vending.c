@@ -399,30 +399,21 @@ static void show_audit(const char *path)
 
 static bool audit(struct vending_story *story, const char *when, bool is_again)
 {
-    const char *argv[16] = {"verify", "--store", story->stage->store_path, "--journal",
-        story->ladder.journal_path, "--journal", story->line.journal_path};
-    size_t count = 7;
+    struct stage_audit audit = {.journals = {story->ladder.journal_path, story->line.journal_path},
+        .when = when,
+        .promise = "no machine had two users, nobody was overtaken, no unit is missing",
+        .is_complete = !story->params->keep || !is_again,
+        .is_quiet = is_again};
     char path[STAGE_PATH_SIZE];
-    if (story->has_kill_journal) {
-        argv[count++] = "--journal";
-        argv[count++] = story->kill_journal_path;
-    }
-    if (!story->params->keep || !is_again)
-        argv[count++] = "--journal-complete";
-    if (is_again)
-        argv[count++] = "--quiet";
-    stage_say("\n-- verify: the store %s", when);
+    if (story->has_kill_journal)
+        audit.journals[2] = story->kill_journal_path;
     stage_path(story->stage, "audit.txt", path);
-    int exit_status = stage_run(story->stage, argv, path);
+    int exit_status = stage_run_audit(story->stage, &audit, path);
     if (exit_status != EXIT_WELL)
         stage_show(path, "what the audit said");
     else if (!is_again)
         show_audit(path);
-    if (story->stage->signal_number == 0)
-        stage_judge(story->stage, exit_status == EXIT_WELL,
-            "every invariant holds %s: no machine had two users, nobody was overtaken, no unit is missing",
-            when);
-    return story->stage->signal_number == 0;
+    return stage_judge_audit(story->stage, &audit, exit_status);
 }
 
 /* --- your turn --- */

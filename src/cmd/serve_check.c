@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/serve_check.h"
 
+#include <string.h>
+
+#include "core/decimal.h"
+#include "core/wallet.h"
 #include "service/courier.h"
 #include "service/mail.h"
 #include "service/webhook.h"
@@ -69,9 +73,32 @@ static enum err check_mail(const struct params *params, struct error *error)
     return name_flag(status, "mail-from", &reason, error);
 }
 
+/* Negative: it is no amount that a wallet can hold. */
+int64_t serve_opening_balance_minor(const struct params *params)
+{
+    const char *text = params->opening_balance;
+    int64_t minor;
+    if (text[strspn(text, "0123456789.")] != '\0')
+        return -1; /* a number of JSON may have an exponent, an amount on a command line has none */
+    enum decimal_status status = decimal_parse(slice_cstr(text), DECIMAL_SCALE_CENTS, &minor);
+    return status == DECIMAL_OK && minor <= WALLET_AMOUNT_MAX ? minor : -1;
+}
+
+static enum err check_opening_balance(const struct params *params, struct error *error)
+{
+    if (serve_opening_balance_minor(params) >= 0)
+        return ERR_NONE;
+    return error_set(error, ERR_USAGE,
+        "--opening-balance: %s is no amount; expected 0 to 9999999999999.99 in digits, with at most two "
+        "decimals, for example 100 or 12.50",
+        params->opening_balance);
+}
+
 enum err serve_check(const struct params *params, struct error *error)
 {
     enum err status = check_currency(params, error);
+    if (status == ERR_NONE)
+        status = check_opening_balance(params, error);
     if (status == ERR_NONE)
         status = check_payment(params, error);
     if (status == ERR_NONE)

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "cmd/cmd.h"
 
 enum {
     READY_TIMEOUT_MS = 10000,
@@ -424,4 +425,31 @@ int stage_run(struct stage *stage, const char *const *argv, const char *output_p
 {
     struct process part;
     return stage_begin(stage, &part, argv, output_path) ? stage_end(stage, &part, argv[0]) : -1;
+}
+
+/* --- the auditor --- */
+
+int stage_run_audit(struct stage *stage, const struct stage_audit *audit, const char *output_path)
+{
+    const char *argv[3 + 2 * STAGE_JOURNALS_MAX + 3] = {"verify", "--store", stage->store_path};
+    size_t count = 3;
+    for (size_t i = 0; audit->journals[i] != NULL; i++) {
+        ENSURE(i < STAGE_JOURNALS_MAX);
+        argv[count++] = "--journal";
+        argv[count++] = audit->journals[i];
+    }
+    if (audit->is_complete)
+        argv[count++] = "--journal-complete";
+    if (audit->is_quiet)
+        argv[count++] = "--quiet";
+    stage_say("\n-- verify: the store %s", audit->when);
+    return stage_run(stage, argv, output_path);
+}
+
+bool stage_judge_audit(struct stage *stage, const struct stage_audit *audit, int exit_status)
+{
+    if (stage->signal_number != 0)
+        return false;
+    stage_judge(stage, exit_status == EXIT_WELL, "every invariant holds %s: %s", audit->when, audit->promise);
+    return true;
 }

@@ -20,6 +20,7 @@ enum {
     STAGE_DIRECTORY_SIZE = 1024,
     STAGE_PATH_SIZE = STAGE_DIRECTORY_SIZE + 24, /* with the longest name of a file in it */
     STAGE_KEY_BYTES = 16,
+    STAGE_JOURNALS_MAX = 4,
     STAGE_FLAGS_MAX = 16,    /* words beside those that every server gets */
     STAGE_REPLY_SIZE = 65536 /* all metrics fit */
 };
@@ -95,6 +96,21 @@ int stage_end(struct stage *stage, struct process *part, const char *name);
 
 /* Both; -1 also when it could not be started. */
 int stage_run(struct stage *stage, const char *const *argv, const char *output_path);
+
+/* What the auditor is to look at, and how it is told. */
+struct stage_audit {
+    const char *journals[STAGE_JOURNALS_MAX + 1]; /* ended by NULL */
+    const char *when;                             /* in words: "at rest" */
+    const char *promise;                          /* in words: what that means; for stage_judge_audit */
+    bool is_complete;                             /* nobody but the journals' crowds has come */
+    bool is_quiet;
+};
+
+/* Runs the auditor over the store, with our output or into a file; its exit status as stage_run has it. */
+int stage_run_audit(struct stage *stage, const struct stage_audit *audit, const char *output_path);
+
+/* Judges this exit status, unless a signal has come, which is false then. */
+bool stage_judge_audit(struct stage *stage, const struct stage_audit *audit, int exit_status);
 
 /* Prints a file, the last 16 KiB of it. */
 void stage_show(const char *path, const char *what);

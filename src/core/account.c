@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "core/wallet.h"
 #include "core/world_priv.h"
 
 bool account_register(struct world *world, struct command *command, int64_t now_ms)
@@ -11,7 +12,7 @@ bool account_register(struct world *world, struct command *command, int64_t now_
     const struct account_request *request = command->account;
     struct outcome *outcome = &command->outcome;
     if (world_account_by_username(world, request->username_key) != NULL) {
-        outcome->result = RESULT_USERNAME_TAKEN;
+        outcome->result = request->public_key != NULL ? RESULT_PUBLIC_KEY_TAKEN : RESULT_USERNAME_TAKEN;
         return true;
     }
     if (world_account_by_email(world, request->email_key) != NULL) {
@@ -19,7 +20,9 @@ bool account_register(struct world *world, struct command *command, int64_t now_
         return true;
     }
     const struct account *account = world_add_account(world, request, now_ms);
-    if (account == NULL)
+    if (account == NULL ||
+        (request->public_key != NULL &&
+            !wallet_open(world, account->id, request->public_key, request->opening_minor, now_ms)))
         return false;
     outcome->result = RESULT_OK;
     outcome->number = account->id;

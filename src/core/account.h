@@ -22,8 +22,11 @@ struct account_request {
     struct slice email;
     struct slice username_key; /* the same in lower case: unique */
     struct slice email_key;
-    struct slice full_name; /* may be empty */
-    struct slice password_hash;
+    struct slice full_name;          /* may be empty */
+    struct slice password_hash;      /* empty: nobody can log in with a password */
+    const unsigned char *public_key; /* WALLET_KEY_BYTES, or NULL: it has no wallet; the username is
+                                        wallet_user then, so that a key has one account as a username has */
+    int64_t opening_minor;           /* what the wallet holds to begin with, >= 0 */
 };
 
 struct account {
@@ -34,7 +37,8 @@ struct account {
     struct slice email_key;
 };
 
-/* OK, USERNAME_TAKEN, EMAIL_TAKEN. False when memory is out: the batch must be rolled back. */
+/* OK, USERNAME_TAKEN, EMAIL_TAKEN, PUBLIC_KEY_TAKEN. With a key, it comes with a wallet. False when memory is
+ * out: the batch must be rolled back. */
 bool account_register(struct world *world, struct command *command, int64_t now_ms);
 
 /* --- the world's side --- */

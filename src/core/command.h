@@ -13,6 +13,7 @@
 enum command_kind {
     COMMAND_PURCHASE,       /* take one unit (flash-sale contract 2.1) */
     COMMAND_MACHINE_CHOOSE, /* take some by a machine (vending contract) */
+    COMMAND_WALLET_SPEND,   /* buy one with a wallet (marketplace contract) */
     COMMAND_PRODUCT_CREATE, /* create, or overwrite and start again (2.5) */
     COMMAND_PRODUCT_UPDATE, /* change what is named, only while UPCOMING (2.7) */
     COMMAND_PRODUCT_PATCH,  /* price and per-user limit, at any time (17) */
@@ -33,20 +34,23 @@ enum command_kind {
     COMMAND_MACHINE_CREATE,   /* these: vending contract */
     COMMAND_MACHINE_UPDATE,   /* its name, and whether it takes more users */
     COMMAND_MACHINE_DELETE,
-    COMMAND_MACHINE_RESET, /* back to idle, whatever it does */
-    COMMAND_MACHINE_TAKE,  /* the next idle one, or a place in the line */
-    COMMAND_TICKET_TAKE,   /* a place in the line, even when a machine is idle */
-    COMMAND_TICKET_KEEP,   /* their users are still there */
-    COMMAND_TICKET_LEAVE,  /* they are not */
+    COMMAND_MACHINE_RESET,   /* back to idle, whatever it does */
+    COMMAND_MACHINE_TAKE,    /* the next idle one, or a place in the line */
+    COMMAND_TICKET_TAKE,     /* a place in the line, even when a machine is idle */
+    COMMAND_TICKET_KEEP,     /* their users are still there */
+    COMMAND_TICKET_LEAVE,    /* they are not */
+    COMMAND_WALLET_TRANSFER, /* coins to another wallet (marketplace contract) */
+    COMMAND_WALLET_CREDIT,   /* coins out of the issue */
 };
 
-enum { COMMAND_KIND_COUNT = COMMAND_TICKET_LEAVE + 1 };
+enum { COMMAND_KIND_COUNT = COMMAND_WALLET_CREDIT + 1 };
 
 struct work_order;
 struct order_request;
 struct account_request;
 struct intake_request;
 struct pool_request;
+struct wallet_request;
 
 /* Is it about a product, which `sku` names? */
 static inline bool command_names_product(enum command_kind kind)
@@ -66,10 +70,17 @@ static inline bool command_names_intake(enum command_kind kind)
     return kind >= COMMAND_INTAKE_PLACE && kind <= COMMAND_INTAKE_EXECUTED;
 }
 
+/* Is it about wallets, which `wallet` names? */
+static inline bool command_names_wallet(enum command_kind kind)
+{
+    return kind == COMMAND_WALLET_SPEND || (kind >= COMMAND_WALLET_TRANSFER && kind <= COMMAND_WALLET_CREDIT);
+}
+
 /* Is it about machines or tickets? A name for a product is given out once, which takes the same lock. */
 static inline bool command_names_pool(enum command_kind kind)
 {
-    return kind >= COMMAND_MACHINE_CREATE || kind == COMMAND_MACHINE_CHOOSE || kind == COMMAND_PRODUCT_ADD;
+    return (kind >= COMMAND_MACHINE_CREATE && kind <= COMMAND_TICKET_LEAVE) ||
+           kind == COMMAND_MACHINE_CHOOSE || kind == COMMAND_PRODUCT_ADD;
 }
 
 enum {
@@ -150,6 +161,7 @@ struct command {
         const struct order_request *order;     /* ORDER_* (order.h) */
         const struct account_request *account; /* ACCOUNT_* (account.h) */
         struct intake_request *intake;         /* INTAKE_* (intake.h) */
+        struct wallet_request *wallet;         /* WALLET_* (wallet.h) */
         struct pool_request *pool;             /* MACHINE_*, TICKET_*, ADD, SET_STOCK (machine.h) */
     };
     struct outcome outcome; /* written by the rules */

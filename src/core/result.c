@@ -9,16 +9,14 @@ static const struct result_info table[] = {
 #undef RESULT
 };
 
-enum { ROW_COUNT = sizeof table / sizeof table[0] };
-
 const struct result_info *result_info_at(unsigned index)
 {
-    return index < ROW_COUNT ? &table[index] : NULL;
+    return index < RESULT_ROW_COUNT ? &table[index] : NULL;
 }
 
 const struct result_info *result_info(enum result result)
 {
-    for (unsigned i = 0; i < ROW_COUNT; i++) {
+    for (unsigned i = 0; i < RESULT_ROW_COUNT; i++) {
         if (table[i].result == result)
             return &table[i];
     }

@@ -9,6 +9,14 @@ enum result {
 #undef RESULT
 };
 
+/* Rows of result.def. */
+enum {
+    RESULT_ROW_COUNT = 0
+#define RESULT(name, number, http_status, code, text) +1
+#include "core/result.def"
+#undef RESULT
+};
+
 struct result_info {
     enum result result;
     const char *name; /* "SOLD_OUT": for metrics and logs */

@@ -9,6 +9,7 @@
 #include "core/order.h"
 #include "core/sale.h"
 #include "core/ticket.h"
+#include "core/wallet.h"
 #include "core/work.h"
 
 static bool decide_by_kind(
@@ -19,6 +20,8 @@ static bool decide_by_kind(
         return sale_purchase(world, rules->says_sold_out, command, now_ms);
     case COMMAND_MACHINE_CHOOSE:
         return machine_choose(rules, world, command, now_ms);
+    case COMMAND_WALLET_SPEND:
+        return wallet_spend(world, command, now_ms);
     case COMMAND_PRODUCT_CREATE:
         return catalogue_create(world, command, now_ms);
     case COMMAND_PRODUCT_UPDATE:
@@ -69,6 +72,10 @@ static bool decide_by_kind(
         return ticket_keep(world, command);
     case COMMAND_TICKET_LEAVE:
         return ticket_leave(world, command, now_ms);
+    case COMMAND_WALLET_TRANSFER:
+        return wallet_transfer(world, command, now_ms);
+    case COMMAND_WALLET_CREDIT:
+        return wallet_credit(world, command, now_ms);
     }
     ensure_failed("the command is of a kind that exists", __FILE__, __LINE__, __func__);
 }

@@ -87,6 +87,7 @@ static void product_free(struct product *product)
     buyers_free(&product->buyers);
     slice_free(product->sku);
     slice_free(product->values.name);
+    slice_free(product->labels.category);
     free(product);
 }
 
@@ -348,9 +349,9 @@ bool world_remove_product(struct world *world, struct product *product)
 
 bool world_label_product(struct world *world, struct product *product, const struct product_labels *labels)
 {
-    if (!world_changes_make_room(world, 1))
+    if (!world_changes_make_room(world, 1) || !world_load_labels(product, labels))
         return false;
-    world_changes_append(world, CHANGE_PRODUCT_LABELLED, product)->labels = *labels;
+    world_changes_append(world, CHANGE_PRODUCT_LABELLED, product);
     return true;
 }
 
@@ -510,6 +511,9 @@ static void accept_change(struct change *change)
     case CHANGE_TICKET_ENDED:
         world_accept_pool(change);
         break;
+    case CHANGE_TRANSFER_ADDED:
+        world_accept_wallet(change);
+        break;
     default: /* nothing was kept for them */
         break;
     }
@@ -619,6 +623,11 @@ static void undo_change(struct world *world, struct change *change)
     case CHANGE_POOL_UPDATED:
         world_undo_pool(world, change);
         break;
+    case CHANGE_WALLET_ADDED:
+    case CHANGE_WALLET_UPDATED:
+    case CHANGE_TRANSFER_ADDED:
+        world_undo_wallet(world, change);
+        break;
     case CHANGE_PRODUCT_LABELLED:
     case CHANGE_PAYMENT_ADDED:
     case CHANGE_NOTIFICATION_ADDED:
@@ -645,16 +654,19 @@ void world_init(struct world *world, const struct map_key *hash_key)
         .next_key_id = 1,
         .next_work_id = 1,
         .next_account_id = 1,
+        .next_transfer_id = 1,
         .intake = {.next_id = 1},
         .product_id_end = INT64_MAX,
         .purchase_id_end = INT64_MAX,
         .work_id_end = INT64_MAX,
         .account_id_end = INT64_MAX,
+        .transfer_id_end = INT64_MAX,
     };
     map_init(&world->products_by_sku);
     map_init(&world->products_by_name);
     map_init(&world->keys_by_name);
     world_init_pool(world);
+    world_init_wallets(world);
     world_init_work(world);
     map_init(&world->orders_by_name);
     map_init(&world->orders_by_id);
@@ -685,6 +697,7 @@ void world_fini(struct world *world)
     world_drop_orders(world);
     world_drop_accounts(world);
     world_drop_pool(world);
+    world_drop_wallets(world);
     for (int i = 0; i < WORK_KIND_COUNT; i++)
         heap_fini(&world->work_queues[i]);
     free(world->changes);
@@ -702,6 +715,16 @@ struct product *world_load_product(
     }
     note_edge(world, values);
     return product;
+}
+
+bool world_load_labels(struct product *product, const struct product_labels *labels)
+{
+    ENSURE(product->labels.category.base == NULL);
+    bool has_labels = labels->category.len > 0 || labels->is_featured;
+    if (has_labels && !slice_dup(labels->category, &product->labels.category))
+        return false;
+    product->labels.is_featured = labels->is_featured;
+    return true;
 }
 
 bool world_load_purchase(struct world *world, struct product *product, struct slice user, int64_t purchase_id)
@@ -737,6 +760,7 @@ void world_share(struct world *world)
     world->purchase_id_end = world->next_purchase_id;
     world->work_id_end = world->next_work_id;
     world->account_id_end = world->next_account_id;
+    world->transfer_id_end = world->next_transfer_id;
 }
 
 static void keys_unload(struct world *world)
@@ -766,6 +790,8 @@ void world_unload(struct world *world)
         world_drop_orders(world);
     if (world->accounts_by_username.count > 0)
         world_drop_accounts(world);
+    if (world->wallets_by_key.count + world->transfers_by_nonce.count > 0)
+        world_drop_wallets(world);
 }
 
 /* At the end of the list, once. */

@@ -60,8 +60,9 @@ struct product {
     struct slice sku; /* owned by the world */
     uint64_t sku_hash;
     struct product_values values;
-    struct map buyers;         /* struct buyer by user */
-    int64_t purchase_id_first; /* all its purchases have ids in first..last; 0 and 0: none yet */
+    struct product_labels labels; /* its category owned by the world; constant once it is there */
+    struct map buyers;            /* struct buyer by user */
+    int64_t purchase_id_first;    /* all its purchases have ids in first..last; 0 and 0: none yet */
     int64_t purchase_id_last;
     struct list node;      /* on world.products or off every list once removed */
     struct list same_name; /* in a ring with all that have its name; of those one is in products_by_name */
@@ -109,6 +110,13 @@ struct intake_values {
     int64_t next_id;     /* of the next order; without gaps */
     int64_t sent_id;     /* the last that may have reached the sink */
     int64_t executed_id; /* the last that the sink has acknowledged */
+};
+
+/* The part of a wallet that changes (world_wallet.h). */
+struct wallet_values {
+    int64_t balance_minor;    /* >= 0 */
+    int64_t last_transfer_id; /* 0: none */
+    int64_t updated_ms;
 };
 
 enum machine_status { MACHINE_IDLE, MACHINE_CHOOSING, MACHINE_PROCESSING };
@@ -189,7 +197,7 @@ enum change_kind {
     CHANGE_INTAKE_ADDED,
     CHANGE_INTAKE_CANCELLED, /* unless it was cancelled before */
     CHANGE_INTAKE_EXECUTED,  /* the range first_id..last_id was acknowledged */
-    CHANGE_PRODUCT_LABELLED, /* write its category, and whether it is featured */
+    CHANGE_PRODUCT_LABELLED, /* write product.labels */
     CHANGE_MACHINE_ADDED,    /* write its values as they are at the end of the batch */
     CHANGE_MACHINE_UPDATED,  /* once a batch at the most, and not for one that was added in it */
     CHANGE_MACHINE_RENAMED,  /* comes with one of the two above, which writes the name */
@@ -199,6 +207,9 @@ enum change_kind {
     CHANGE_TICKET_UPDATED,
     CHANGE_TICKET_ENDED,   /* leaves the line; comes with one of the two above */
     CHANGE_POOL_UPDATED,   /* write world.pool.values as they are at the end; once a batch at the most */
+    CHANGE_WALLET_ADDED,   /* write its values as they are at the end of the batch */
+    CHANGE_WALLET_UPDATED, /* once a batch at the most, and not for one that was added in it */
+    CHANGE_TRANSFER_ADDED,
     CHANGE_INTAKE_UPDATED, /* write world.intake as it is at the end of the batch; once a batch at the most */
 };
 
@@ -257,7 +268,6 @@ struct change {
             int64_t time_ms;
             struct intake_values before; /* UPDATED */
         } intake;
-        struct product_labels labels; /* LABELLED: borrowed from the command */
         struct {
             struct machine *machine;
             struct machine_values before; /* UPDATED */
@@ -277,6 +287,13 @@ struct change {
             struct pool_values before;
             int64_t lease_ms_before;
         } pool;
+        struct {
+            struct wallet *wallet;
+            struct wallet_values before; /* UPDATED */
+        } wallet;
+        struct {
+            struct transfer *transfer; /* freed by accept when it has no nonce: nobody asks for it again */
+        } transfer;
     };
 };
 
@@ -284,6 +301,8 @@ struct order;
 struct account;
 struct machine;
 struct ticket;
+struct transfer;
+struct wallet;
 
 struct world {
     struct map_key hash_key;
@@ -300,6 +319,8 @@ struct world {
     int64_t order_counts[ORDER_STATUS_COUNT]; /* not in a shared world */
     struct map accounts_by_username;          /* struct account */
     struct map accounts_by_email;             /* the same */
+    struct map wallets_by_key;                /* struct wallet */
+    struct map transfers_by_nonce;            /* struct transfer */
     struct intake_values intake;              /* shared: certain while intake_held_batch is the present one */
     uint64_t intake_held_batch;
     uint64_t intake_touched_batch; /* world.batch in which a pre-image was last kept */
@@ -312,11 +333,13 @@ struct world {
     int64_t next_key_id;
     int64_t next_work_id; /* of orders and notifications too, whose work has their id */
     int64_t next_account_id;
+    int64_t next_transfer_id;
     /* Beyond the last one that may be given out: a shared store reserves them in blocks; else INT64_MAX. */
     int64_t product_id_end;
     int64_t purchase_id_end;
     int64_t work_id_end;
     int64_t account_id_end;
+    int64_t transfer_id_end;
     bool is_shared;          /* other nodes change the store too; set once, before anything is loaded */
     struct list held;        /* shared: products whose rows are locked for the batch */
     struct list refreshed;   /* shared: products that a load has changed or removed, not published yet */
@@ -361,8 +384,7 @@ struct product *world_add_product(struct world *world, struct slice sku, const s
 /* Replaces the values; a name that differs from the present one is copied. */
 bool world_set_product(struct world *world, struct product *product, const struct product_values *values);
 
-/* What it is listed under; for products that were added in this batch. Nobody decides by it, so the world
- * does not keep it. */
+/* What it is listed under; for products that were added in this batch, once. Nobody decides by it. */
 bool world_label_product(struct world *world, struct product *product, const struct product_labels *labels);
 
 /* Forgets all purchases of the product. */
@@ -392,6 +414,9 @@ void world_rollback(struct world *world); /* the store has not */
 /* A product as the store has it; id and values are taken as they are. NULL when memory is out. */
 struct product *world_load_product(
     struct world *world, int64_t id, struct slice sku, const struct product_values *values);
+
+/* What a product that has just come in is listed under. False when memory is out. */
+bool world_load_labels(struct product *product, const struct product_labels *labels);
 
 /* A purchase as the store has it, in order of id. False when memory is out. */
 bool world_load_purchase(

@@ -7,6 +7,7 @@
 #include "core/intake.h"
 #include "core/world_order.h"
 #include "core/world_pool.h"
+#include "core/world_wallet.h"
 #include "core/world_work.h"
 
 /* Room for so many more changes; false when memory is out. */
@@ -24,6 +25,10 @@ void world_undo_work(struct world *world, const struct change *change);
 void world_accept_pool(const struct change *change);
 void world_undo_pool(struct world *world, const struct change *change);
 
+/* The kinds of wallets and transfers. */
+void world_accept_wallet(const struct change *change);
+void world_undo_wallet(struct world *world, const struct change *change);
+
 /* The CHANGE_ORDER_, CHANGE_ACCOUNT_ and CHANGE_INTAKE_ kinds in world_rollback. */
 void world_undo_order(struct world *world, const struct change *change);
 void world_undo_account(struct world *world, const struct change *change);
@@ -32,11 +37,13 @@ void world_undo_intake(struct world *world, const struct change *change);
 /* Parts of world_init. */
 void world_init_work(struct world *world);
 void world_init_pool(struct world *world);
+void world_init_wallets(struct world *world);
 
-/* Free all work, all orders, all accounts, all machines and tickets. */
+/* Free all work, all orders, all accounts, all machines and tickets, all wallets and transfers. */
 void world_drop_work(struct world *world);
 void world_drop_orders(struct world *world);
 void world_drop_accounts(struct world *world);
 void world_drop_pool(struct world *world);
+void world_drop_wallets(struct world *world);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "core/world_wallet.h"
 #include "core/world_work.h"
 #include "engine/engine_priv.h"
 
@@ -27,6 +28,7 @@ enum {
     TIDY_INTERVAL_MS = 2000, /* shared store: what is due without our knowing is looked for so often */
     DECISIONS_MAX = 5,       /* of a batch, when other nodes are quicker each time */
     AVERAGE_WEIGHT = 8,      /* a new measurement counts one eighth */
+    COMMANDS_WEIGHT = 1024,  /* so many commands count one half */
     CHOICE_GUESS_MS = 1000,  /* what a user takes to choose, as long as nobody has */
     /* By machines in one batch: each is a row, and a store writes at least 100,000 a second. */
     BATCH_UNITS_MAX = 5000,
@@ -52,6 +54,17 @@ static void average_in(atomic_int_fast64_t *average, int64_t value)
 {
     int64_t now = atomic_load_explicit(average, memory_order_relaxed);
     now = now == 0 ? value : now + (value - now) / AVERAGE_WEIGHT;
+    atomic_store_explicit(average, now, memory_order_relaxed);
+}
+
+/*
+ * What a command takes, by how many took it: a batch of one that the processor was taken away from says
+ * little, and must not have a crowd refused that comes after it.
+ */
+static void average_commands_in(atomic_int_fast64_t *average, int64_t total_ns, int64_t count)
+{
+    int64_t now = atomic_load_explicit(average, memory_order_relaxed);
+    now += (total_ns - now * count) / (count + COMMANDS_WEIGHT);
     atomic_store_explicit(average, now, memory_order_relaxed);
 }
 
@@ -263,6 +276,14 @@ static void publish_order_totals(struct engine *engine)
     atomic_store_explicit(&engine->figures.oldest_pending_ms, oldest_ms, memory_order_relaxed);
 }
 
+/* Readers of a wallet without a number ask the store. */
+static void publish_balance(struct engine *engine, const struct wallet *wallet)
+{
+    bool is_set = engine->store->is_shared ||
+                  balances_set(&engine->balances, wallet->account_id, wallet->values.balance_minor);
+    ENSURE(is_set); /* as for pictures of sales */
+}
+
 /* A product or an order that changed several times is published once, where it changed last: pictures show
  * the end of the batch. Work that waits for its time is nothing to hurry for. */
 static void publish_changes(struct engine *engine)
@@ -282,6 +303,8 @@ static void publish_changes(struct engine *engine)
             publish_order(engine, change->order.order);
         else if (change->kind == CHANGE_TICKET_ENDED)
             publish_ticket(engine, change->ticket.ticket);
+        else if (change->kind == CHANGE_WALLET_ADDED || change->kind == CHANGE_WALLET_UPDATED)
+            publish_balance(engine, change->wallet.wallet);
         else if (is_work && change->work.work->values.due_ms <= now_ms)
             work_kinds |= 1u << change->work.work->kind;
     }
@@ -292,6 +315,14 @@ static void publish_changes(struct engine *engine)
     if (world->pool.touched_batch == world->batch && !world->is_shared)
         publish_line(engine); /* with a shared store: publish_refreshed */
     atomic_store_explicit(&engine->figures.product_count, world->products_by_sku.count, memory_order_relaxed);
+}
+
+static void publish_balances(struct engine *engine)
+{
+    size_t cursor = 0;
+    const struct wallet *wallet;
+    while ((wallet = map_next(&engine->world.wallets_by_key, &cursor)) != NULL)
+        publish_balance(engine, wallet);
 }
 
 /* --- a batch --- */
@@ -438,7 +469,7 @@ static enum err decide_and_write(struct engine *engine, const struct call_list *
     atomic_fetch_add_explicit(&engine->figures.commands_total, calls->count, memory_order_relaxed);
     /* A load is one round trip however many it is for. */
     average_in(&engine->load_ns, loaded_ns - began_ns);
-    average_in(&engine->command_ns, (decided_ns - loaded_ns) / (int64_t)calls->count);
+    average_commands_in(&engine->command_ns, decided_ns - loaded_ns, (int64_t)calls->count);
     return ERR_NONE;
 }
 
@@ -622,7 +653,7 @@ enum err engine_create(
     pthread_mutex_init(&engine->last_error_lock, NULL);
     engine->commands = calloc(config->line_depth_max, sizeof(const struct command *));
     enum err status =
-        engine->commands == NULL
+        engine->commands == NULL || !balances_init(&engine->balances)
             ? error_set(error, ERR_MEMORY, "no memory for a line of %zu commands; lower --line-depth-max",
                   config->line_depth_max)
             : store_load(store, &engine->world, NULL, 0, error);
@@ -643,6 +674,7 @@ enum err engine_start(struct engine *engine, struct error *error)
     atomic_store(&engine->figures.product_count, engine->world.products_by_sku.count);
     publish_order_totals(engine);
     publish_line(engine);
+    publish_balances(engine);
     world_accept_refreshed(&engine->world);
     enum err status = store_watch(engine->store, on_store_change, engine, error);
     if (status != ERR_NONE)
@@ -677,6 +709,7 @@ void engine_destroy(struct engine *engine)
         lookups_destroy(engine->lookups);
     world_fini(&engine->world);
     line_fini(&engine->line);
+    balances_fini(&engine->balances);
     pthread_mutex_destroy(&engine->last_error_lock);
     free(engine->commands);
     free(engine);
@@ -691,6 +724,11 @@ bool engine_order_totals(const struct engine *engine, struct order_totals *total
         totals->counts[i] = atomic_load_explicit(&figures->order_counts[i], memory_order_relaxed);
     totals->oldest_pending_ms = atomic_load_explicit(&figures->oldest_pending_ms, memory_order_relaxed);
     return true;
+}
+
+bool engine_balance(const struct engine *engine, int64_t account_id, int64_t *balance_minor)
+{
+    return !engine->store->is_shared && balances_get(&engine->balances, account_id, balance_minor);
 }
 
 const unsigned char *engine_secret(const struct engine *engine)

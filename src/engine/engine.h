@@ -25,6 +25,7 @@
 #include "core/rules.h"
 #include "engine/order_view.h"
 #include "engine/pool_view.h"
+#include "engine/sale_list.h"
 #include "engine/sale_view.h"
 #include "store/store.h"
 
@@ -149,6 +150,12 @@ const struct sale_view *engine_port_view(struct engine_port *port, struct slice 
  */
 const struct sale_view *engine_port_view_by_id(struct engine_port *port, int64_t product_id);
 
+/* The latest pictures of all products; borrowed until control goes back to the loop. */
+const struct sale_list *engine_port_sales(struct engine_port *port);
+
+/* Of these, those that are featured. */
+const struct sale_list *engine_port_featured(struct engine_port *port);
+
 /* The latest picture of the waiting line; borrowed until control goes back to the loop. For ports that want
  * on_line, once the engine has started. */
 const struct line_view *engine_port_line(struct engine_port *port);
@@ -198,6 +205,12 @@ struct engine_stats {
  * asked (QUESTION_ORDER_TOTALS). Any thread; each number is exact, the set is not one instant.
  */
 MUST_CHECK bool engine_order_totals(const struct engine *engine, struct order_totals *totals);
+
+/*
+ * The balance of an account's wallet in hundredths, as of the last commit; false: it has none, or the store
+ * is shared, which has to be asked (QUESTION_WALLET). Any thread; nothing is waited for.
+ */
+MUST_CHECK bool engine_balance(const struct engine *engine, int64_t account_id, int64_t *balance_minor);
 
 /* The store's own secret (store.h), STORE_SECRET_BYTES of it. Any thread. */
 const unsigned char *engine_secret(const struct engine *engine);

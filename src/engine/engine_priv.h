@@ -3,6 +3,7 @@
 #ifndef DOORBUSTER_ENGINE_ENGINE_PRIV_H
 #define DOORBUSTER_ENGINE_ENGINE_PRIV_H
 
+#include "engine/balances.h"
 #include "engine/engine.h"
 #include "engine/line.h"
 
@@ -48,7 +49,8 @@ struct engine_port {
     struct call_list pushed;     /* not flushed yet */
     struct store_reader *reader; /* of an embedded store; NULL with a shared one */
     struct map views_by_sku;     /* struct sale_view, one reference each */
-    struct map views_by_id;      /* the same */
+    struct sale_list sales;      /* the same, by id */
+    struct sale_list featured;   /* of these, those that are featured */
     struct line_view *line;      /* the latest; the engine posts the first one at its start */
     bool is_line_new;            /* its listener has not been told yet */
     struct view_event *untold;
@@ -97,6 +99,7 @@ struct engine {
     int64_t published_pool_version; /* engine thread; shared store: of the last picture of the line */
     atomic_bool is_refresh_due;     /* the store has something new */
     atomic_int_fast64_t views_fresh_until_ns;
+    struct balances balances;       /* engine thread writes; not of a shared store */
     struct lookups *lookups;        /* questions to a shared store; NULL with an embedded one */
     atomic_int_fast64_t command_ns; /* moving averages behind the expected wait */
     atomic_int_fast64_t load_ns;

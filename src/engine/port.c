@@ -32,7 +32,6 @@ enum err engine_port_open(struct engine *engine, struct engine_port_events event
     port->events = events;
     pthread_mutex_init(&port->mailbox.lock, NULL);
     map_init(&port->views_by_sku);
-    map_init(&port->views_by_id);
     port->next = engine->ports;
     engine->ports = port;
     *port_out = port;
@@ -91,7 +90,8 @@ void engine_port_close(struct engine_port *port)
     while ((view = map_next(&port->views_by_sku, &cursor)) != NULL)
         sale_view_put(view);
     map_fini(&port->views_by_sku);
-    map_fini(&port->views_by_id);
+    sale_list_fini(&port->sales);
+    sale_list_fini(&port->featured);
     free(port->mailbox.views);
     free(port->untold);
     pthread_mutex_destroy(&port->mailbox.lock);
@@ -297,9 +297,11 @@ static bool view_has_sku(const void *value, const void *key)
     return slice_eq(((const struct sale_view *)value)->sku, *(const struct slice *)key);
 }
 
-static bool view_has_id(const void *value, const void *key)
+/* A product is featured from its beginning to its end, or never. */
+static void leave_lists(struct engine_port *port, const struct sale_view *view)
 {
-    return ((const struct sale_view *)value)->id == *(const int64_t *)key;
+    sale_list_remove(&port->sales, view);
+    sale_list_remove(&port->featured, view);
 }
 
 /* Puts a picture in the place of the one before and remembers to tell. Takes over the reference. */
@@ -308,11 +310,13 @@ static void take_view(struct engine_port *port, struct sale_view *view)
     struct sale_view *before = map_get(&port->views_by_sku, view->sku_hash, view_has_sku, &view->sku);
     if (before != NULL) {
         (void)map_remove(&port->views_by_sku, view->sku_hash, before);
-        (void)map_remove(&port->views_by_id, map_hash_id(before->id), before);
+        if (view->is_removed || view->id != before->id)
+            leave_lists(port, before);
     }
     if (!view->is_removed) {
         bool is_put = map_put(&port->views_by_sku, view->sku_hash, sale_view_get(view)) &&
-                      map_put(&port->views_by_id, map_hash_id(view->id), view);
+                      sale_list_put(&port->sales, view) &&
+                      (!view->labels.is_featured || sale_list_put(&port->featured, view));
         ENSURE(is_put);
     }
     bool has_room =
@@ -422,7 +426,19 @@ const struct sale_view *engine_port_view(struct engine_port *port, struct slice 
 const struct sale_view *engine_port_view_by_id(struct engine_port *port, int64_t product_id)
 {
     take_views(port);
-    return map_get(&port->views_by_id, map_hash_id(product_id), view_has_id, &product_id);
+    return sale_list_get(&port->sales, product_id);
+}
+
+const struct sale_list *engine_port_sales(struct engine_port *port)
+{
+    take_views(port);
+    return &port->sales;
+}
+
+const struct sale_list *engine_port_featured(struct engine_port *port)
+{
+    take_views(port);
+    return &port->featured;
 }
 
 const struct line_view *engine_port_line(struct engine_port *port)

@@ -6,18 +6,24 @@
 struct sale_view *sale_view_create(const struct product *product)
 {
     struct slice name = product->values.name;
-    struct sale_view *view = malloc(sizeof *view + product->sku.len + name.len);
+    struct slice category = product->labels.category;
+    struct sale_view *view = malloc(sizeof *view + product->sku.len + name.len + category.len);
     if (view == NULL)
         return NULL;
     char *text = (char *)(view + 1);
     memcpy(text, product->sku.base, product->sku.len);
     memcpy(text + product->sku.len, name.base, name.len);
+    char *category_text = text + product->sku.len + name.len;
+    if (category.len > 0) /* else it has no base, which memcpy does not allow */
+        memcpy(category_text, category.base, category.len);
     atomic_init(&view->reference_count, 1);
     view->id = product->id;
     view->sku_hash = product->sku_hash;
     view->sku = slice_make(text, product->sku.len);
     view->values = product->values;
     view->values.name = slice_make(text + product->sku.len, name.len);
+    view->labels = (struct product_labels){
+        .category = slice_make(category_text, category.len), .is_featured = product->labels.is_featured};
     view->is_removed = product->is_removed;
     return view;
 }

@@ -16,9 +16,10 @@ struct sale_view {
     atomic_uint reference_count;
     int64_t id;
     uint64_t sku_hash;
-    struct slice sku; /* these two lie in the view's own memory */
+    struct slice sku; /* this and the name lie in the view's own memory */
     struct product_values values;
-    bool is_removed; /* the product is gone; tells whoever held an older picture */
+    struct product_labels labels; /* its category lies there too */
+    bool is_removed;              /* the product is gone; tells whoever held an older picture */
 };
 
 /* With one reference. NULL when memory is out. */

@@ -395,10 +395,24 @@ void conn_serve(struct connection *conn)
 {
     list_remove(&conn->ready_node);
     conn->is_serving = true;
+    conn->served_count = 0;
     while (is_free(conn) && conn->input.start < conn->input.end && serve_one(conn))
-        continue;
+        conn->served_count++;
     conn->is_serving = false;
     settle(conn);
+}
+
+/*
+ * A client that sends requests without waiting for their answers could keep the loop busy for as long as it
+ * likes, since libuv reads on while there is something to read. So one buffer full of requests is a
+ * connection's share of a turn; the others have theirs before the next.
+ */
+static void pause_reading(struct connection *conn)
+{
+    (void)uv_read_stop((uv_stream_t *)&conn->tcp);
+    conn->is_reading = false;
+    list_remove(&conn->ready_node);
+    list_append(&conn->server->paused, &conn->ready_node);
 }
 
 void conn_on_answered(struct connection *conn)
@@ -411,8 +425,10 @@ void conn_on_answered(struct connection *conn)
         return;
     else if (conn->input.start == conn->input.end)
         settle(conn);
-    else
+    else {
+        list_remove(&conn->ready_node);
         list_append(&conn->server->ready, &conn->ready_node);
+    }
 }
 
 void conn_refuse(struct connection *conn, enum http_fault fault)
@@ -509,6 +525,8 @@ void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         conn->read_ns = turn_ns(conn->server);
         conn->is_fresh = false;
         conn_serve(conn);
+        if ((size_t)len == buf->len && conn->served_count > 1 && conn->is_reading)
+            pause_reading(conn);
     }
 }
 

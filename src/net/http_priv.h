@@ -65,11 +65,13 @@ struct input {
 struct connection {
     uv_tcp_t tcp; /* first: the callbacks' handle is the connection */
     struct list node;
-    struct list ready_node;       /* on http_server.ready when answered from elsewhere with input left */
+    struct list ready_node;       /* on http_server.ready when answered from elsewhere with input left; or on
+                                     http_server.paused */
     struct list half_closed_node; /* on http_server.half_closed when is_eof */
     struct http_server *server;
-    int64_t deadline_ms; /* of the loop's clock; meaningless in a state without a limit */
-    int64_t read_ns;     /* when something was last received */
+    int64_t deadline_ms;   /* of the loop's clock; meaningless in a state without a limit */
+    int64_t read_ns;       /* when something was last received */
+    uint32_t served_count; /* requests that the last conn_serve has given to their handlers */
     struct exchange *exchange;
     struct http_stream *stream;
     struct output *output;
@@ -129,6 +131,7 @@ struct http_server {
     size_t refused_count;     /* lingering now */
     struct list gone_streams; /* on_closed is due */
     struct list ready;        /* connections to be served before the loop sleeps */
+    struct list paused;       /* connections that have had their share of this turn; read again in the next */
     struct list half_closed;  /* connections whose clients send no more, and may have gone */
     void (*on_drained)(void *context);
     void *on_drained_context;

@@ -247,9 +247,19 @@ static void end_turn(struct http_server *server)
     /* It ends: nothing is read meanwhile. */
 }
 
+static void read_paused(struct http_server *server)
+{
+    struct list *node;
+    while ((node = list_first(&server->paused)) != NULL) {
+        list_remove(node);
+        conn_start_reading(CONTAINER_OF(node, struct connection, ready_node));
+    }
+}
+
 static void on_before_poll(uv_prepare_t *prepare)
 {
     end_turn(prepare->data);
+    read_paused(prepare->data);
 }
 
 static void on_after_poll(uv_check_t *check)
@@ -303,6 +313,7 @@ struct http_server *http_server_create(uv_loop_t *loop, const struct http_config
         list_init(&server->states[state]);
     list_init(&server->gone_streams);
     list_init(&server->ready);
+    list_init(&server->paused);
     list_init(&server->half_closed);
     list_init(&server->large_inputs);
     init_limits(server);

@@ -78,10 +78,10 @@ static bool is_too_deep(struct slice text)
     return false;
 }
 
-enum json_status json_parse_at(struct slice text, struct json **value, size_t *position)
+static enum json_status parse(struct slice text, size_t more, struct json **value, size_t *position)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | more;
     json_error_t error;
     *value = NULL;
     *position = 0;
@@ -103,10 +103,21 @@ enum json_status json_parse_at(struct slice text, struct json **value, size_t *p
     return JSON_OK;
 }
 
+enum json_status json_parse_at(struct slice text, struct json **value, size_t *position)
+{
+    return parse(text, 0, value, position);
+}
+
 enum json_status json_parse(struct slice text, struct json **value)
 {
     size_t position;
-    return json_parse_at(text, value, &position);
+    return parse(text, 0, value, &position);
+}
+
+enum json_status json_parse_unique(struct slice text, struct json **value)
+{
+    size_t position;
+    return parse(text, JSON_REJECT_DUPLICATES, value, &position);
 }
 
 void json_free(struct json *value)
@@ -124,6 +135,8 @@ static const json_t *inside(const struct json *value)
 
 enum json_kind json_kind(const struct json *value)
 {
+    if (value == NULL)
+        return JSON_KIND_NULL;
     switch (json_typeof(inside(value))) {
     case JSON_OBJECT:
         return JSON_KIND_OBJECT;
@@ -201,6 +214,12 @@ bool json_int64(const struct json *value, int64_t *number)
         return false;
     *number = (int64_t)real;
     return true;
+}
+
+bool json_plain_int64(const struct json *value, int64_t *number)
+{
+    *number = json_integer_value(inside(value));
+    return json_is_integer(inside(value));
 }
 
 bool json_double(const struct json *value, double *number)

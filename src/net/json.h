@@ -33,8 +33,12 @@ enum json_status json_parse(struct slice text, struct json **value);
 
 /* The same; when it is not JSON_OK, *position is the byte at which reading ended. */
 enum json_status json_parse_at(struct slice text, struct json **value, size_t *position);
+
+/* json_parse, but a text in which a member's name comes twice is JSON_MALFORMED: for what was signed. */
+enum json_status json_parse_unique(struct slice text, struct json **value);
 void json_free(struct json *value);
 
+/* NULL is taken as null. */
 enum json_kind json_kind(const struct json *value);
 
 /* The member, borrowed, or NULL when `object` is no object or has none of that name. */
@@ -61,6 +65,9 @@ bool json_text(const struct json *value, struct slice *text);
  * apart.
  */
 bool json_int64(const struct json *value, int64_t *number);
+
+/* True for a number of an int64 that is written without point and exponent. */
+bool json_plain_int64(const struct json *value, int64_t *number);
 
 /* The number as a double, as near as one comes; false when it is no number. Not for amounts. */
 bool json_double(const struct json *value, double *number);

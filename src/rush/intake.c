@@ -27,40 +27,16 @@ _Static_assert(
 
 /* --- UUIDs --- */
 
-/* -1: no hexadecimal digit. */
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool uuid_read(struct slice text, struct uuid *uuid)
 {
-    uint64_t words[2] = {0, 0};
-    size_t digits = 0;
-    if (text.len != ID_UUID_LEN)
-        return false;
-    for (size_t i = 0; i < ID_UUID_LEN; i++) {
-        bool is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        int digit = digit_of(text.base[i]);
-        if (is_hyphen ? text.base[i] != '-' : digit < 0)
-            return false;
-        if (!is_hyphen) {
-            words[digits / 16] = words[digits / 16] << 4 | (uint64_t)digit;
-            digits++;
-        }
-    }
-    *uuid = (struct uuid){words[0], words[1]};
-    return true;
+    return id_read_uuid(text, &uuid->high, &uuid->low);
 }
 
 void uuid_put(struct strbuf *out, struct uuid uuid)
 {
-    strbuf_printf(out, "%08llx-%04llx-%04llx-%04llx-%012llx", (unsigned long long)(uuid.high >> 32),
-        (unsigned long long)(uuid.high >> 16 & 0xffff), (unsigned long long)(uuid.high & 0xffff),
-        (unsigned long long)(uuid.low >> 48), (unsigned long long)(uuid.low & 0xffffffffffff));
+    char text[ID_UUID_LEN];
+    id_write_uuid(uuid.high, uuid.low, text);
+    strbuf_put(out, slice_make(text, sizeof text));
 }
 
 /* --- orders --- */

@@ -24,7 +24,8 @@ static int write_all(int fd, struct slice text)
     return 0;
 }
 
-static int write_header(int fd, const struct rush *rush)
+/* receipt_key is empty where nobody signs. */
+static int write_header(int fd, const struct rush *rush, struct slice receipt_key)
 {
     char memory[LINE_MAX_BYTES];
     struct strbuf line;
@@ -34,6 +35,10 @@ static int write_header(int fd, const struct rush *rush)
     if (rush->scenario->face != NULL) {
         strbuf_lit(&line, ",\"face\":");
         strbuf_put_json(&line, slice_cstr(rush->scenario->face));
+        if (receipt_key.len > 0) {
+            strbuf_lit(&line, ",\"receipt_key\":");
+            strbuf_put_json(&line, receipt_key);
+        }
         strbuf_lit(&line, "}\n");
         return write_all(fd, strbuf_slice(&line));
     }
@@ -41,6 +46,19 @@ static int write_header(int fd, const struct rush *rush)
     strbuf_put_json(&line, slice_cstr(rush->options.sku));
     strbuf_printf(&line, ",\"users\":%llu}\n", (unsigned long long)rush->user_count);
     return write_all(fd, strbuf_slice(&line));
+}
+
+static enum err not_written(const struct rush *rush, int code, struct error *error)
+{
+    return error_set(
+        error, ERR_IO, "the journal %s cannot be written: %s", rush->options.journal_path, strerror(code));
+}
+
+enum err journal_begin_receipts(
+    const struct journal *journal, const struct rush *rush, struct slice receipt_key, struct error *error)
+{
+    int code = journal->fd < 0 ? 0 : write_header(journal->fd, rush, receipt_key);
+    return code == 0 ? ERR_NONE : not_written(rush, code, error);
 }
 
 enum err journal_open(struct journal *journal, const char *path, const struct rush *rush, struct error *error)
@@ -51,10 +69,10 @@ enum err journal_open(struct journal *journal, const char *path, const struct ru
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0)
         return error_set(error, ERR_IO, "the journal %s cannot be made: %s", path, strerror(errno));
-    int code = write_header(fd, rush);
+    int code = rush->scenario->has_receipts ? 0 : write_header(fd, rush, SLICE(""));
     if (code != 0) {
         (void)close(fd);
-        return error_set(error, ERR_IO, "the journal %s cannot be written: %s", path, strerror(code));
+        return not_written(rush, code, error);
     }
     journal->fd = fd;
     return ERR_NONE;
@@ -164,5 +182,38 @@ void journal_add_vending(struct journal_writer *writer, const struct journal_ven
     put_number(buffer, "product", line->product);
     put_number(buffer, "count", line->count);
     put_number(buffer, "lease", line->lease);
+    strbuf_lit(buffer, "}\n");
+}
+
+static void put_text(struct strbuf *line, const char *name, struct slice text)
+{
+    if (text.len == 0)
+        return;
+    strbuf_printf(line, ",\"%s\":", name);
+    strbuf_put_json(line, text);
+}
+
+void journal_add_market(struct journal_writer *writer, const struct journal_market *line)
+{
+    static const struct slice outcomes[] = {
+        [TRUTH_ACKNOWLEDGED] = SLICE_INIT(",\"outcome\":\"acknowledged\""),
+        [TRUTH_REFUSED] = SLICE_INIT(",\"outcome\":\"refused\""),
+        [TRUTH_UNKNOWN] = SLICE_INIT(",\"outcome\":\"unknown\""),
+    };
+    if (!journal_is_on(writer) || line->request == NULL)
+        return;
+    struct strbuf *buffer = begin_line(writer);
+    strbuf_lit(buffer, "{\"request\":");
+    strbuf_put_json(buffer, slice_cstr(line->request));
+    strbuf_put(buffer, outcomes[line->truth]);
+    if (line->truth != TRUTH_ACKNOWLEDGED)
+        put_text(buffer, "code", line->detail);
+    put_text(buffer, "key", line->key);
+    put_text(buffer, "email", line->email);
+    put_text(buffer, "nonce", line->nonce);
+    if (line->receipt.len > 0) {
+        strbuf_lit(buffer, ",\"receipt\":");
+        strbuf_put(buffer, line->receipt);
+    }
     strbuf_lit(buffer, "}\n");
 }

@@ -55,6 +55,22 @@
  * name in the answer to start-work, missing when the server gave none. A lease that was acknowledged and has
  * no choose-product line was left by its user: the run was ended.
  *
+ * A journal of the marketplace (marketplace contract) names the key that signs receipts, and has a line for
+ * every registration, every spend and every transfer; "key" is whose wallet it is:
+ *
+ *   {"journal":1,"scenario":"double-spend","face":"marketplace","receipt_key":"<64 hexadecimal digits>"}
+ *   {"request":"register","outcome":"acknowledged","key":"<64 hexadecimal digits>","email":"a@example.com"}
+ *       201: the wallet must be there
+ *   {"request":"spend","outcome":"acknowledged","key":"...","nonce":"n-1","receipt":{"action":"spend",...}}
+ *       200: the receipt as it came; it must be signed, and in the store as it says, once; "transfer" alike
+ *   {"request":"spend","outcome":"refused","code":"INSUFFICIENT_FUNDS","key":"...","nonce":"n-2"}
+ *       a status from 400 to 499, or 503 with any code but OUTCOME_UNKNOWN: nothing was changed by this
+ *       request; another with the same key and nonce may have been accepted
+ *   {"request":"spend","outcome":"unknown","code":"timeout","key":"...","nonce":"n-3"}
+ *       as before; it may be in the store, at most once
+ *
+ * Registrations that are refused or unknown look alike, with "email" for "nonce".
+ *
  * Every line is written whole (several threads append to one file); what is buffered reaches the file after
  * at most 100 ms, so a killed generator loses no more than that. A run starts the file anew.
  */
@@ -78,9 +94,14 @@ struct journal_writer {
     int failed_errno; /* the first write that failed; 0: none did */
 };
 
-/* path NULL: no journal, and everything below does nothing. ERR_IO when the file cannot be made. */
+/* path NULL: no journal, and everything below does nothing. Writes the first line unless the scenario
+ * has_receipts. ERR_IO when the file cannot be made. */
 MUST_CHECK enum err journal_open(
     struct journal *journal, const char *path, const struct rush *rush, struct error *error);
+/* For scenarios whose journal has_receipts: the first line, before all others. ERR_IO when it cannot be
+ * written. */
+MUST_CHECK enum err journal_begin_receipts(
+    const struct journal *journal, const struct rush *rush, struct slice receipt_key, struct error *error);
 void journal_close(struct journal *journal);
 
 /* False when memory is out. */
@@ -113,6 +134,19 @@ struct journal_vending {
 };
 
 void journal_add_vending(struct journal_writer *writer, const struct journal_vending *line);
+
+/* One request to the marketplace; what is empty is not there. */
+struct journal_market {
+    const char *request; /* "register", "spend", "transfer"; NULL: no line */
+    enum truth truth;
+    struct slice detail; /* the code, unless it was acknowledged */
+    struct slice key;
+    struct slice nonce;
+    struct slice email;
+    struct slice receipt; /* JSON */
+};
+
+void journal_add_market(struct journal_writer *writer, const struct journal_market *line);
 
 void journal_flush(struct journal_writer *writer);
 

@@ -39,6 +39,17 @@
  *         "latency" (of whole users), "startWorkLatency", "chooseProductLatency", "connect": TIMES
  *         "p99LimitMs" (null: none), "isLimitJudged", "originalP99Ms" (null: none), "breaks"}]}
  *
+ * and, of the marketplace, null for others:
+ *
+ *     "marketplace": {"priceMinor" (hundredths), "stockSupplied"
+ *       "breakingPoint": {"users" (null: it does not break), "text"}
+ *       "levels": [{"users", "requests", "failed", "purchases", "balancesWrong", "balancesNotTold",
+ *         "receiptsWrong", "stockExpected": counts; "stockLeft" (null: not told)
+ *         "wallSeconds", "usersPerSecond", "signMicroseconds" (CPU time of signing a challenge)
+ *         "latency" (every request), "userLatency" (the whole way), "connect": TIMES
+ *         "steps": [{"endpoint", "latency": TIMES}]; "errors": [{"endpoint", "kind", "count"}]
+ *         "p99LimitMs" (null: none), "breaks"}]}
+ *
  * TIMES = {"count", "meanMs", "minMs", "maxMs", "percentilesMs": {"50": …, "75", "90", "95", "99", "99.9",
  * "99.99"}}
  *
@@ -75,6 +86,7 @@ MUST_CHECK enum err report_write(
 enum { PERCENTILE_50 = 0, PERCENTILE_95 = 3, PERCENTILE_99 = 4 };
 void report_put_tables(struct strbuf *out, bool is_markdown, const struct rush_report *report);
 void report_put_ladder(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder);
+void report_put_market(struct strbuf *out, bool is_markdown, const struct rush_market *market);
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "rush/ladder.h"
+#include "rush/market_answer.h"
+#include "rush/market_levels.h"
 #include "rush/report.h"
 
 static const double NS_PER_MS = 1e6;
@@ -260,15 +262,15 @@ static void put_rung_counts(struct strbuf *out, const struct rush_rung *rung)
     put_count(out, "others", rung->other_count);
 }
 
-static void put_rung_errors(struct strbuf *out, const struct rush_rung *rung)
+static void put_rung_errors(struct strbuf *out, const struct rush_rung_error *errors, size_t count)
 {
     put_name(out, "errors");
     strbuf_put_char(out, '[');
-    for (size_t i = 0; i < rung->error_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         begin_item(out);
-        put_text(out, "endpoint", rung->errors[i].endpoint);
-        put_text(out, "kind", rung->errors[i].kind);
-        put_count(out, "count", rung->errors[i].count);
+        put_text(out, "endpoint", errors[i].endpoint);
+        put_text(out, "kind", errors[i].kind);
+        put_count(out, "count", errors[i].count);
         strbuf_put_char(out, '}');
     }
     strbuf_put_char(out, ']');
@@ -298,7 +300,7 @@ static void put_rung(struct strbuf *out, const struct rush_rung *rung)
     put_bool(out, "isLimitJudged", rung->is_limit_asked);
     put_number(out, "originalP99Ms", ladder_original_p99_ms(rung->users));
     put_bool(out, "breaks", ladder_breaks_at(rung));
-    put_rung_errors(out, rung);
+    put_rung_errors(out, rung->errors, rung->error_count);
     strbuf_put_char(out, '}');
 }
 
@@ -355,6 +357,75 @@ static void put_ladder(struct strbuf *out, const struct rush_ladder *ladder)
     strbuf_put_char(out, '}');
 }
 
+/* --- the marketplace --- */
+
+static void put_market_steps(struct strbuf *out, const struct rush_market_level *level)
+{
+    put_name(out, "steps");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < RUSH_MARKET_STEPS; i++) {
+        begin_item(out);
+        put_text(out, "endpoint", market_endpoints[i]);
+        put_times(out, "latency", &level->steps[i]);
+        strbuf_put_char(out, '}');
+    }
+    strbuf_put_char(out, ']');
+}
+
+static void put_market_level(struct strbuf *out, const struct rush_market_level *level)
+{
+    begin_item(out);
+    put_count(out, "users", level->users);
+    put_count(out, "requests", level->request_count);
+    put_count(out, "failed", level->failed_count);
+    put_count(out, "purchases", level->bought_count);
+    put_count(out, "wallets", level->wallet_count);
+    put_count(out, "balancesWrong", level->balance_wrong_count);
+    put_count(out, "balancesNotTold", level->balance_untold_count);
+    put_count(out, "receiptsWrong", level->receipt_wrong_count);
+    put_number(out, "stockExpected", (double)level->stock_expected);
+    put_known(out, "stockLeft", level->stock_left);
+    put_number(out, "wallSeconds", level->seconds);
+    put_number(out, "usersPerSecond", rate(level->users, level->seconds));
+    put_number(out, "signMicroseconds", level->sign_us);
+    put_times(out, "latency", &level->all);
+    put_times(out, "userLatency", &level->user);
+    put_times(out, "connect", &level->connect);
+    put_market_steps(out, level);
+    put_rung_errors(out, level->errors, level->error_count);
+    put_number(out, "p99LimitMs", level->limit_ns > 0 ? (double)level->limit_ns / NS_PER_MS : NAN);
+    put_bool(out, "breaks", market_breaks_at(level));
+    strbuf_put_char(out, '}');
+}
+
+static void put_market(struct strbuf *out, const struct rush_market *market)
+{
+    char memory[512];
+    struct strbuf text;
+    size_t broken = market_breaking_point(market);
+    put_name(out, "marketplace");
+    if (market->level_count == 0) {
+        strbuf_lit(out, "null");
+        return;
+    }
+    strbuf_init(&text, memory, sizeof memory);
+    market_put_breaking_point(&text, market);
+    strbuf_put_char(out, '{');
+    put_number(out, "priceMinor", (double)market->price_minor);
+    put_number(out, "stockSupplied", (double)market->stock_supplied);
+    put_name(out, "breakingPoint");
+    strbuf_put_char(out, '{');
+    put_number(out, "users", broken < market->level_count ? (double)market->levels[broken].users : NAN);
+    put_name(out, "text");
+    strbuf_put_json(out, strbuf_slice(&text));
+    strbuf_put_char(out, '}');
+    put_name(out, "levels");
+    strbuf_put_char(out, '[');
+    for (size_t i = 0; i < market->level_count; i++)
+        put_market_level(out, &market->levels[i]);
+    strbuf_lit(out, "]}");
+}
+
 void report_put_json(struct strbuf *out, const struct rush_report *reports, size_t count)
 {
     strbuf_put_char(out, '{');
@@ -375,6 +446,7 @@ void report_put_json(struct strbuf *out, const struct rush_report *reports, size
         put_distribution(out, &reports[i]);
         put_levels(out, &reports[i]);
         put_ladder(out, &reports[i].ladder);
+        put_market(out, &reports[i].market);
         put_texts(out, "businessImpact", reports[i].impacts, reports[i].impact_count);
         strbuf_put_char(out, '}');
     }

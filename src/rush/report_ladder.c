@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables of a ladder (ladder.h), those of the original's report, for people and as Markdown. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "rush/ladder.h"
+#include "rush/levels.h"
 #include "rush/report.h"
 
 enum { CELL_SIZE = 64 };
@@ -12,106 +12,53 @@ enum { CELL_SIZE = 64 };
 static const double NS_PER_MS = 1e6;
 static const double NS_PER_US = 1e3;
 
-/* Right-aligned; the title of the terminal is short. */
-struct column {
-    const char *title;
-    const char *short_title;
-    int width;
-};
-
-static void put_cell(struct strbuf *out, bool is_markdown, int width, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void put_cell(struct strbuf *out, bool is_markdown, int width, const char *format, ...)
-{
-    char text[CELL_SIZE];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (is_markdown)
-        strbuf_printf(out, " %s |", text);
-    else
-        strbuf_printf(out, "%*s", width, text);
-}
-
-static void begin_row(struct strbuf *out, bool is_markdown)
-{
-    if (is_markdown)
-        strbuf_put_char(out, '|');
-}
-
-static void put_head(struct strbuf *out, bool is_markdown, const char *title, const struct column *columns)
-{
-    strbuf_printf(out, is_markdown ? "### %s\n\n" : "%s\n", title);
-    begin_row(out, is_markdown);
-    for (const struct column *column = columns; column->title != NULL; column++)
-        put_cell(out, is_markdown, column->width, "%s", is_markdown ? column->title : column->short_title);
-    if (is_markdown) {
-        strbuf_lit(out, "\n|");
-        for (const struct column *column = columns; column->title != NULL; column++)
-            strbuf_lit(out, "--:|");
-    }
-    strbuf_put_char(out, '\n');
-}
-
-static void put_count(struct strbuf *out, bool is_markdown, int width, uint64_t count)
-{
-    put_cell(out, is_markdown, width, "%llu", (unsigned long long)count);
-}
-
-static void put_ms(struct strbuf *out, bool is_markdown, int width, uint64_t ns)
-{
-    put_cell(out, is_markdown, width, "%.1f", (double)ns / NS_PER_MS);
-}
-
 /* "-" where nobody came so far. */
-static void put_percentile(
-    struct strbuf *out, bool is_markdown, int width, const struct rush_times *times, size_t percentile)
+static void put_percentile(struct level_table *table, const struct rush_times *times, size_t percentile)
 {
     if (times->count == 0)
-        put_cell(out, is_markdown, width, "-");
+        level_table_put(table, "-");
     else
-        put_ms(out, is_markdown, width, times->percentile_ns[percentile]);
+        level_table_put_ms(table, times->percentile_ns[percentile]);
 }
 
 /* --- what became of the users --- */
 
-static void put_summary_row(struct strbuf *out, bool is_markdown, const struct rush_rung *rung)
+static void put_summary_row(struct level_table *table, const struct rush_rung *rung)
 {
-    begin_row(out, is_markdown);
-    put_count(out, is_markdown, 7, rung->users);
-    put_cell(out, is_markdown, 9, "%.3f", rung->seconds);
-    put_cell(out, is_markdown, 9, "%.1f", rung->seconds > 0 ? (double)rung->users / rung->seconds : 0);
-    put_count(out, is_markdown, 8, rung->sold_count);
-    put_count(out, is_markdown, 7, rung->given_count);
-    put_count(out, is_markdown, 7, rung->busy_count);
-    put_count(out, is_markdown, 9, rung->timeout_count);
-    put_count(out, is_markdown, 9, rung->lost_count);
-    put_count(out, is_markdown, 7, rung->other_count + rung->full_count);
-    put_ms(out, is_markdown, 9, rung->user.percentile_ns[PERCENTILE_50]);
-    put_ms(out, is_markdown, 9, rung->user.percentile_ns[PERCENTILE_95]);
-    put_ms(out, is_markdown, 9, rung->user.percentile_ns[PERCENTILE_99]);
-    put_ms(out, is_markdown, 9, rung->user.max_ns);
+    level_table_begin_row(table);
+    level_table_put_count(table, rung->users);
+    level_table_put(table, "%.3f", rung->seconds);
+    level_table_put(table, "%.1f", rung->seconds > 0 ? (double)rung->users / rung->seconds : 0);
+    level_table_put_count(table, rung->sold_count);
+    level_table_put_count(table, rung->given_count);
+    level_table_put_count(table, rung->busy_count);
+    level_table_put_count(table, rung->timeout_count);
+    level_table_put_count(table, rung->lost_count);
+    level_table_put_count(table, rung->other_count + rung->full_count);
+    level_table_put_ms(table, rung->user.percentile_ns[PERCENTILE_50]);
+    level_table_put_ms(table, rung->user.percentile_ns[PERCENTILE_95]);
+    level_table_put_ms(table, rung->user.percentile_ns[PERCENTILE_99]);
+    level_table_put_ms(table, rung->user.max_ns);
     if (rung->stock_left < 0)
-        put_cell(out, is_markdown, 12, "not told");
+        level_table_put(table, "not told");
     else
-        put_cell(out, is_markdown, 12, "%lld", (long long)rung->stock_left);
-    put_cell(out, is_markdown, 10, "%lld", (long long)rung->stock_expected);
-    strbuf_put_char(out, '\n');
+        level_table_put(table, "%lld", (long long)rung->stock_left);
+    level_table_put(table, "%lld", (long long)rung->stock_expected);
+    level_table_end_row(table);
 }
 
 static void put_summary(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder)
 {
-    static const struct column columns[] = {{"Concurrent Users", "users", 7}, {"Wall Time (s)", "wall s", 9},
-        {"Effective RPS", "users/s", 9}, {"Purchases OK", "bought", 8}, {"start-work 200", "200", 7},
-        {"start-work 409", "409", 7}, {"Timeouts", "timeouts", 9}, {"Conn Errors", "conn err", 9},
-        {"Other", "other", 7}, {"p50 (ms)", "p50 ms", 9}, {"p95 (ms)", "p95 ms", 9},
-        {"p99 (ms)", "p99 ms", 9}, {"Max (ms)", "max ms", 9}, {"Stock Left", "stock left", 12},
-        {"Stock Expected", "expected", 10}, {NULL, NULL, 0}};
-    put_head(out, is_markdown, "Results Summary", columns);
+    static const struct level_column columns[] = {{"Concurrent Users", "users", 7},
+        {"Wall Time (s)", "wall s", 9}, {"Effective RPS", "users/s", 9}, {"Purchases OK", "bought", 8},
+        {"start-work 200", "200", 7}, {"start-work 409", "409", 7}, {"Timeouts", "timeouts", 9},
+        {"Conn Errors", "conn err", 9}, {"Other", "other", 7}, {"p50 (ms)", "p50 ms", 9},
+        {"p95 (ms)", "p95 ms", 9}, {"p99 (ms)", "p99 ms", 9}, {"Max (ms)", "max ms", 9},
+        {"Stock Left", "stock left", 12}, {"Stock Expected", "expected", 10}, {NULL, NULL, 0}};
+    struct level_table table;
+    level_table_begin(&table, out, is_markdown, "Results Summary", columns);
     for (size_t i = 0; i < ladder->rung_count; i++)
-        put_summary_row(out, is_markdown, &ladder->rungs[i]);
+        put_summary_row(&table, &ladder->rungs[i]);
     strbuf_put(out, is_markdown ? SLICE("\n") : SLICE(""));
     strbuf_lit(out,
         "Times are of whole users, both requests, from the instant in which all came; effective RPS "
@@ -120,28 +67,29 @@ static void put_summary(struct strbuf *out, bool is_markdown, const struct rush_
 
 static void put_endpoints(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder)
 {
-    static const struct column columns[] = {{"Concurrent Users", "users", 7},
+    static const struct level_column columns[] = {{"Concurrent Users", "users", 7},
         {"start-work p50 (ms)", "start p50 ms", 15}, {"start-work p95 (ms)", "start p95 ms", 15},
         {"start-work p99 (ms)", "start p99 ms", 15}, {"start-work max (ms)", "start max ms", 15},
         {"choose-product p50 (ms)", "choose p50 ms", 16}, {"choose-product p95 (ms)", "choose p95 ms", 16},
         {"choose-product p99 (ms)", "choose p99 ms", 16}, {"choose-product max (ms)", "choose max ms", 16},
         {NULL, NULL, 0}};
     static const size_t shown[] = {PERCENTILE_50, PERCENTILE_95, PERCENTILE_99};
-    put_head(out, is_markdown, "Per-Endpoint Latency Detail", columns);
+    struct level_table table;
+    level_table_begin(&table, out, is_markdown, "Per-Endpoint Latency Detail", columns);
     for (size_t i = 0; i < ladder->rung_count; i++) {
         const struct rush_rung *rung = &ladder->rungs[i];
-        begin_row(out, is_markdown);
-        put_count(out, is_markdown, 7, rung->users);
+        level_table_begin_row(&table);
+        level_table_put_count(&table, rung->users);
         for (size_t j = 0; j < sizeof shown / sizeof shown[0]; j++)
-            put_percentile(out, is_markdown, 15, &rung->start, shown[j]);
-        put_ms(out, is_markdown, 15, rung->start.max_ns);
+            put_percentile(&table, &rung->start, shown[j]);
+        level_table_put_ms(&table, rung->start.max_ns);
         for (size_t j = 0; j < sizeof shown / sizeof shown[0]; j++)
-            put_percentile(out, is_markdown, 16, &rung->choose, shown[j]);
+            put_percentile(&table, &rung->choose, shown[j]);
         if (rung->choose.count > 0)
-            put_ms(out, is_markdown, 16, rung->choose.max_ns);
+            level_table_put_ms(&table, rung->choose.max_ns);
         else
-            put_cell(out, is_markdown, 16, "-");
-        strbuf_put_char(out, '\n');
+            level_table_put(&table, "-");
+        level_table_end_row(&table);
     }
     strbuf_lit(out, "\n");
 }
@@ -204,36 +152,37 @@ static void put_errors(struct strbuf *out, bool is_markdown, const struct rush_l
 
 /* --- latency and users --- */
 
-static void put_growth_row(struct strbuf *out, bool is_markdown, const struct rush_rung *rung)
+static void put_growth_row(struct level_table *table, const struct rush_rung *rung)
 {
     double p99_ns = (double)rung->user.percentile_ns[PERCENTILE_99];
     double original_ms = ladder_original_p99_ms(rung->users);
-    begin_row(out, is_markdown);
-    put_count(out, is_markdown, 7, rung->users);
-    put_cell(out, is_markdown, 12, "%.1f", p99_ns / NS_PER_MS);
+    level_table_begin_row(table);
+    level_table_put_count(table, rung->users);
+    level_table_put(table, "%.1f", p99_ns / NS_PER_MS);
     if (rung->limit_ns > 0)
-        put_cell(out, is_markdown, 20, "%.0f%s", (double)rung->limit_ns / NS_PER_MS,
-            rung->is_limit_asked ? "" : " (not judged)");
+        level_table_put(
+            table, "%.0f%s", (double)rung->limit_ns / NS_PER_MS, rung->is_limit_asked ? "" : " (not judged)");
     else
-        put_cell(out, is_markdown, 20, "-");
-    put_cell(out, is_markdown, 16, "%.1f", p99_ns / NS_PER_US / (double)rung->users);
+        level_table_put(table, "-");
+    level_table_put(table, "%.1f", p99_ns / NS_PER_US / (double)rung->users);
     if (isnan(original_ms))
-        put_cell(out, is_markdown, 16, "-");
+        level_table_put(table, "-");
     else
-        put_cell(out, is_markdown, 16, "%.1f", original_ms);
-    put_ms(out, is_markdown, 16, rung->connect.max_ns);
-    strbuf_put_char(out, '\n');
+        level_table_put(table, "%.1f", original_ms);
+    level_table_put_ms(table, rung->connect.max_ns);
+    level_table_end_row(table);
 }
 
 static void put_growth(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder)
 {
-    static const struct column columns[] = {{"Users", "users", 7}, {"p99 Latency (ms)", "p99 ms", 12},
+    static const struct level_column columns[] = {{"Users", "users", 7}, {"p99 Latency (ms)", "p99 ms", 12},
         {"Asked: at most (ms)", "asked ms", 20}, {"p99 per User (us)", "p99 us/user", 16},
         {"Original p99 (ms)", "original p99 ms", 16}, {"Slowest Connect (ms)", "slowest connect", 16},
         {NULL, NULL, 0}};
-    put_head(out, is_markdown, "Latency Scaling", columns);
+    struct level_table table;
+    level_table_begin(&table, out, is_markdown, "Latency Scaling", columns);
     for (size_t i = 0; i < ladder->rung_count; i++)
-        put_growth_row(out, is_markdown, &ladder->rungs[i]);
+        put_growth_row(&table, &ladder->rungs[i]);
     strbuf_put(out, is_markdown ? SLICE("\n") : SLICE(""));
     ladder_put_growth(out, ladder);
     strbuf_lit(out, "\n\n");
@@ -250,23 +199,23 @@ static void put_breaking_point(struct strbuf *out, bool is_markdown, const struc
 
 static void put_line(struct strbuf *out, bool is_markdown, const struct rush_ladder *ladder)
 {
-    static const struct column columns[] = {{"Users in Line", "users", 7}, {"Served", "served", 9},
+    static const struct level_column columns[] = {{"Users in Line", "users", 7}, {"Served", "served", 9},
         {"Time Was Up (409)", "time up", 9}, {"Line Full (503)", "full", 9}, {"Sales/s", "sales/s", 9},
         {"Longest Wait Served or Not (ms)", "longest ms", 12}, {NULL, NULL, 0}};
+    struct level_table table;
     if (ladder->wait_s == 0)
         return;
-    put_head(out, is_markdown, "Waiting Line", columns);
+    level_table_begin(&table, out, is_markdown, "Waiting Line", columns);
     for (size_t i = 0; i < ladder->rung_count; i++) {
         const struct rush_rung *rung = &ladder->rungs[i];
-        begin_row(out, is_markdown);
-        put_count(out, is_markdown, 7, rung->users);
-        put_count(out, is_markdown, 9, rung->given_count);
-        put_count(out, is_markdown, 9, rung->busy_count);
-        put_count(out, is_markdown, 9, rung->full_count);
-        put_cell(
-            out, is_markdown, 9, "%.2f", rung->seconds > 0 ? (double)rung->sold_count / rung->seconds : 0);
-        put_ms(out, is_markdown, 12, rung->start.max_ns);
-        strbuf_put_char(out, '\n');
+        level_table_begin_row(&table);
+        level_table_put_count(&table, rung->users);
+        level_table_put_count(&table, rung->given_count);
+        level_table_put_count(&table, rung->busy_count);
+        level_table_put_count(&table, rung->full_count);
+        level_table_put(&table, "%.2f", rung->seconds > 0 ? (double)rung->sold_count / rung->seconds : 0);
+        level_table_put_ms(&table, rung->start.max_ns);
+        level_table_end_row(&table);
     }
     strbuf_lit(out, "\n");
 }
@@ -280,12 +229,10 @@ static void put_stock(struct strbuf *out, bool is_markdown, const struct rush_la
     strbuf_put(out, is_markdown ? SLICE("### Concurrency Control\n\n| Metric | Value |\n|---|--:|\n")
                                 : SLICE("Concurrency Control\n"));
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
-        strbuf_printf(out, is_markdown ? "| %s |" : "%-42s", names[i]);
-        if (values[i] < 0)
-            put_cell(out, is_markdown, 10, "not told");
-        else
-            put_cell(out, is_markdown, 10, "%lld", (long long)values[i]);
-        strbuf_put_char(out, '\n');
+        char value[CELL_SIZE] = "not told";
+        if (values[i] >= 0)
+            (void)snprintf(value, sizeof value, "%lld", (long long)values[i]);
+        strbuf_printf(out, is_markdown ? "| %s | %s |\n" : "%-42s%10s\n", names[i], value);
     }
     strbuf_lit(out, "\n");
 }

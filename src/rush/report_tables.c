@@ -221,6 +221,7 @@ static void put_impacts(struct strbuf *out, const char *bullet, const struct rus
 void report_put_tables(struct strbuf *out, bool is_markdown, const struct rush_report *report)
 {
     report_put_ladder(out, is_markdown, &report->ladder);
+    report_put_market(out, is_markdown, &report->market);
     put_levels(out, is_markdown, report);
     put_figures(out, is_markdown, report);
     put_bars(out, is_markdown, report);

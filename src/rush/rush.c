@@ -45,7 +45,7 @@ const char *rush_verdict_name(enum rush_verdict verdict)
 
 static enum err no_such_scenario(const char *name, struct error *error)
 {
-    char known[256];
+    char known[512];
     size_t len = 0;
     known[0] = '\0';
     for (size_t i = 0; scenario_at(i) != NULL && len < sizeof known - 1; i++)
@@ -391,6 +391,7 @@ static enum err prepare(
         err = allow_files(rush, error);
     if (err == ERR_NONE)
         err = journal_open(journal, rush->options.journal_path, rush, error);
+    rush->journal = journal;
     if (err != ERR_NONE)
         return err;
     rush->exchange = exchange_create(&rush->target, rush->options.timeout_ms);

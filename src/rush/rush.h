@@ -31,7 +31,8 @@ struct rush_options {
     int64_t timeout_ms;      /* 0: the scenario's own, mostly 30 s, and wait_s besides */
     const char *clients;     /* intake: how many, level by level: "1,10,40" */
     int64_t order_value;     /* what an order is worth on average, in whole dollars */
-    const char *levels;      /* ladder: how many users at once, level by level: "10,25,50" */
+    int64_t prepared;        /* market-flow: how many intents are signed before the clock starts */
+    const char *levels;      /* ladder, marketplace: how many users at once, level by level: "10,25,50" */
     int64_t machines;        /* these two: ladder, machines, line */
     int64_t wait_s;          /* how long a user stays in the line for a machine; 0: not at all */
     int64_t dispense_ms;     /* line: how long the server's machines dispense */
@@ -48,13 +49,14 @@ enum {
     RUSH_ROWS_MAX = 64,
     RUSH_ENDPOINT_ROWS_MAX = ENDPOINTS_MAX + 2,
     RUSH_THRESHOLDS_MAX = 16,
-    RUSH_INVARIANTS_MAX = 8,
+    RUSH_INVARIANTS_MAX = 16,
     RUSH_NOTES_MAX = 8,
     RUSH_FIGURES_MAX = 32,
     RUSH_LEVELS_MAX = 8,
     RUSH_IMPACTS_MAX = 8,
     RUSH_RUNGS_MAX = 24,
     RUSH_RUNG_ERRORS_MAX = 12,
+    RUSH_MARKET_STEPS = 5,
     RUSH_TEXT_MAX = 320
 };
 
@@ -172,6 +174,36 @@ struct rush_ladder {
     uint64_t reset_error_count; /* resets that were answered neither 200 nor 409 */
 };
 
+/* So many users of the marketplace at once, and what became of them. */
+struct rush_market_level {
+    uint64_t users;
+    double seconds;                             /* from the instant in which they came to the last answer */
+    uint64_t request_count;                     /* answered or failed */
+    uint64_t failed_count;                      /* without the answer that was hoped for */
+    uint64_t bought_count;                      /* users who got a receipt */
+    struct rush_times steps[RUSH_MARKET_STEPS]; /* register, challenge, verify, featured, transact */
+    struct rush_times all;                      /* all of these requests */
+    struct rush_times user;                     /* the whole way, from the instant in which the user came */
+    struct rush_times connect;
+    double sign_us;                /* CPU time of signing a challenge, on the way: part of the whole way */
+    uint64_t wallet_count;         /* users who could register */
+    uint64_t balance_wrong_count;  /* wallets in which is what should not be */
+    uint64_t balance_untold_count; /* wallets that could not be read */
+    uint64_t receipt_wrong_count;  /* not signed by the server's key, or with the number of another */
+    int64_t stock_expected;        /* supplied less all that was acknowledged up to here */
+    int64_t stock_left;            /* as the server tells; -1: it does not */
+    int64_t limit_ns;              /* what is asked of the 99th percentile of all requests; 0: nothing */
+    struct rush_rung_error errors[RUSH_RUNG_ERRORS_MAX];
+    size_t error_count;
+};
+
+struct rush_market {
+    struct rush_market_level levels[RUSH_RUNGS_MAX];
+    size_t level_count; /* 0: the scenario has none */
+    int64_t price_minor;
+    int64_t stock_supplied;
+};
+
 enum rush_verdict { RUSH_PASSED, RUSH_FAILED, RUSH_INVALID, RUSH_INCOMPLETE };
 
 struct rush_report {
@@ -213,6 +245,7 @@ struct rush_report {
     struct rush_level levels[RUSH_LEVELS_MAX];
     size_t level_count;
     struct rush_ladder ladder;
+    struct rush_market market;
     char impacts[RUSH_IMPACTS_MAX][RUSH_TEXT_MAX]; /* what the run means for the business, a line each */
     size_t impact_count;
     enum rush_verdict verdict;

@@ -5,8 +5,8 @@
  *
  * A run goes: prepare (memory and plans only), set_up (requests through rush->exchange), the crowds follow
  * their plans on the squads, tear_down (requests again, adds invariants), release. Everything but write,
- * judge, name_user and note_vending is called on the thread that called rush_run; those are called by squads,
- * for one session by one squad, and share only what they make atomic.
+ * judge, name_user, note_vending and note_market is called on the thread that called rush_run; those are
+ * called by squads, for one session by one squad, and share only what they make atomic.
  *
  * A run may have several rounds: then the crowds are begin_round's, and all of a round's users are through
  * before the next one begins.
@@ -35,6 +35,7 @@ struct session {
     unsigned step;     /* requests of this session answered so far */
     unsigned endpoint; /* of the present request; the crowd's unless write changes it */
     bool goes_on;      /* judge sets it when another request follows at once; cleared before every judge */
+    bool asks_again;   /* judge sets it when the same request is to be sent again, of crowds with repeat_ns */
     uint64_t memory[SESSION_MEMORY_MAX]; /* the scenario's own */
 };
 
@@ -54,7 +55,9 @@ struct judgement {
 };
 
 struct rush;
+struct journal;
 struct journal_vending;
+struct journal_market;
 struct round_result;
 
 /* Virtual users that all behave alike. */
@@ -66,6 +69,14 @@ struct crowd {
     /* A session is several requests, each on a new connection, which is closed when it is answered; the time
      * of the whole session is measured too. */
     bool is_stepwise;
+    bool times_sessions; /* a session's time is measured, on a kept connection too */
+    /*
+     * Above 0: a request that got no answer, or whose judge asks_again, is written and sent again after a
+     * short pause, until so long after it should have started; so a server may be killed and come back in
+     * between. Each time counts as a request of its own, and what write makes of a session and its step must
+     * always be the same.
+     */
+    int64_t repeat_ns;
     /* Writes the next request. */
     void (*write)(const struct rush *rush, struct session *session, struct strbuf *request);
     /* Reads the answer. *judgement comes zeroed. */
@@ -77,6 +88,8 @@ struct crowd {
     /* In name_user's place for requests to vending machines: fills all of the line but how it ended. */
     void (*note_vending)(
         const struct rush *rush, const struct session *session, struct journal_vending *line);
+    /* The same for the marketplace; who leaves line->request NULL has no line. */
+    void (*note_market)(const struct rush *rush, const struct session *session, struct journal_market *line);
 };
 
 struct outcome {
@@ -93,6 +106,7 @@ struct scenario {
     const char *const *endpoints; /* names, ended by NULL; NULL: prepare makes them */
     const struct outcome
         *outcomes;      /* the scenario's own, from OUTCOME_COMMON_COUNT on; ended by a NULL name */
+    bool has_receipts;  /* the journal begins when set_up knows who signs them: journal_begin_receipts */
     bool is_saturating; /* made to send as fast as possible: a busy generator is no defect but bounds the
                            figure */
     /* Fills crowds, thresholds, options left at zero, and state. */
@@ -122,6 +136,7 @@ struct rush {
     const struct scenario *scenario;
     struct http_target target;
     struct exchange *exchange;
+    const struct journal *journal;
     const char *const *endpoints; /* names, ended by NULL: the scenario's */
     struct crowd crowds[CROWDS_MAX];
     size_t crowd_count;

@@ -14,6 +14,7 @@
 
 #include "base/ensure.h"
 #include "rush/ladder.h"
+#include "rush/levels.h"
 #include "rush/scenarios.h"
 #include "rush/validity.h"
 #include "rush/vending_site.h"
@@ -26,7 +27,7 @@ enum {
     SERIES_PRODUCT = 0x7ffffe00 /* of plan_draw: which product, and the level's number */
 };
 
-static const char LEVELS_USUAL[] = "10,25,50,100,250,500,1000,2500,5000";
+static const struct level_rules rules = {"ladder", "10,25,50,100,250,500,1000,2500,5000", USERS_MAX};
 static const int64_t PAUSE_NS = 300000000; /* the original's, between the resets and the users */
 
 struct ladder {
@@ -36,40 +37,6 @@ struct ladder {
     size_t level; /* the present one */
     struct vending_site site;
 };
-
-/* --- options --- */
-
-static enum err bad_levels(const char *text, struct error *error)
-{
-    return error_set(error, ERR_USAGE,
-        "'%.200s' does not say how many users: expected up to %d numbers from 1 to %d, for example "
-        "--levels %s",
-        text, RUSH_RUNGS_MAX, USERS_MAX, LEVELS_USUAL);
-}
-
-static enum err read_levels(struct ladder *ladder, const char *text, struct error *error)
-{
-    struct slice rest = slice_cstr(text);
-    do {
-        int64_t users;
-        if (!slice_to_i64(slice_trim(slice_split(rest, ',', &rest)), &users) || users < 1 ||
-            users > USERS_MAX || ladder->level_count == RUSH_RUNGS_MAX)
-            return bad_levels(text, error);
-        ladder->levels[ladder->level_count++] = (uint64_t)users;
-    } while (rest.len > 0);
-    return ERR_NONE;
-}
-
-static enum err check_options(const struct rush_options *options, struct error *error)
-{
-    if (options->rate > 0)
-        return error_set(error, ERR_USAGE, "ladder has no --rate: all users of a level come at once");
-    if (options->users > 0)
-        return error_set(error, ERR_USAGE,
-            "ladder has no --users: its users come level by level; for one level use --levels %lld",
-            (long long)options->users);
-    return ERR_NONE;
-}
 
 /* --- requests --- */
 
@@ -113,9 +80,7 @@ static enum err prepare(struct rush *rush, struct error *error)
     rush->state = ladder;
     if (ladder == NULL)
         return error_set(error, ERR_MEMORY, "no memory for the scenario");
-    enum err err = check_options(options, error);
-    if (err == ERR_NONE)
-        err = read_levels(ladder, options->levels != NULL ? options->levels : LEVELS_USUAL, error);
+    enum err err = levels_read(&rules, options, ladder->levels, &ladder->level_count, error);
     if (err != ERR_NONE)
         return err;
     options->machines = options->machines > 0 ? options->machines : MACHINES;

@@ -20,6 +20,10 @@ static const struct scenario *const all[] = {
     &scenario_ladder,
     &scenario_machines,
     &scenario_line,
+    &scenario_market,
+    &scenario_market_checks,
+    &scenario_double_spend,
+    &scenario_market_flow,
 };
 
 static const struct outcome common[OUTCOME_COMMON_COUNT] = {

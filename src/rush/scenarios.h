@@ -17,5 +17,9 @@ extern const struct scenario scenario_intake;
 extern const struct scenario scenario_machines;
 extern const struct scenario scenario_line;
 extern const struct scenario scenario_ladder;
+extern const struct scenario scenario_market;
+extern const struct scenario scenario_market_checks;
+extern const struct scenario scenario_double_spend;
+extern const struct scenario scenario_market_flow;
 
 #endif

@@ -52,9 +52,10 @@ struct vu {
     struct list node; /* on share->free */
     uint64_t number;  /* in the crowd, over all threads */
     uint64_t sessions_begun;
-    int64_t began_ns; /* when the session should have started */
-    int64_t due_ns;   /* when the present request should have started */
-    int64_t until_ns; /* closed: begins nothing after this */
+    int64_t began_ns;  /* when the session should have started */
+    int64_t due_ns;    /* when the present request should have started */
+    int64_t until_ns;  /* closed: begins nothing after this */
+    bool is_repeating; /* what is due is the present request once more */
 };
 
 struct share_due {
@@ -232,6 +233,11 @@ static uint64_t next_serial(const struct vu *vu)
 
 static void on_user_due(struct vu *vu, int64_t due_ns, int64_t now_ns)
 {
+    if (vu->is_repeating) {
+        vu->is_repeating = false;
+        send_request(vu, now_ns);
+        return;
+    }
     if (due_ns >= vu->until_ns)
         return;
     add_lag(vu->share->squad, due_ns, now_ns);
@@ -329,7 +335,7 @@ static void begin_next(struct vu *vu, bool has_failed, int64_t now_ns)
 static void after_session(struct vu *vu, bool has_failed, int64_t now_ns)
 {
     struct squad *squad = vu->share->squad;
-    if (vu->share->crowd->is_stepwise)
+    if (vu->share->crowd->is_stepwise || vu->share->crowd->times_sessions)
         hist_add(&squad->tally.session, (uint64_t)(now_ns - vu->began_ns));
     if (vu->share->crowd->plan.kind == PLAN_OPEN)
         on_connection_free(vu, now_ns);
@@ -390,6 +396,17 @@ static void note_vending(struct vu *vu, enum truth truth, struct slice detail)
     journal_add_vending(&squad->journal, &line);
 }
 
+/* A request to the marketplace is over. */
+static void note_market(struct vu *vu, enum truth truth, struct slice detail)
+{
+    struct squad *squad = vu->share->squad;
+    struct journal_market line = {.truth = truth, .detail = detail};
+    if (!journal_is_on(&squad->journal))
+        return;
+    vu->share->crowd->note_market(squad->rush, &vu->session, &line);
+    journal_add_market(&squad->journal, &line);
+}
+
 /* A purchase or an order is over, whatever became of it. */
 static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, int64_t now_ns)
 {
@@ -399,6 +416,8 @@ static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, 
     struct strbuf name;
     if (crowd->note_vending != NULL)
         note_vending(vu, truth, detail);
+    if (crowd->note_market != NULL)
+        note_market(vu, truth, detail);
     if (crowd->name_user == NULL)
         return;
     squad->last_purchase_ns = now_ns;
@@ -412,6 +431,18 @@ static void note_purchase(struct vu *vu, enum truth truth, struct slice detail, 
         journal_add(&squad->journal, squad->sku, strbuf_slice(&name), truth, detail);
 }
 
+/* Puts the present request on the schedule once more; false when it is over with it. */
+static bool ask_again(struct vu *vu, int64_t now_ns)
+{
+    struct squad *squad = vu->share->squad;
+    int64_t repeat_ns = vu->share->crowd->repeat_ns;
+    if (squad->is_stopping || now_ns - vu->due_ns >= repeat_ns)
+        return false;
+    vu->is_repeating = true;
+    schedule_add(&squad->schedule, now_ns + RETRY_PAUSE_MS * NS_PER_MS, &vu->due);
+    return true;
+}
+
 static void on_reply(struct http_link *link, const struct http_response *response, int64_t now_ns)
 {
     struct vu *vu = CONTAINER_OF(link, struct vu, link);
@@ -422,11 +453,14 @@ static void on_reply(struct http_link *link, const struct http_response *respons
     judgement.truth = TRUTH_UNKNOWN;
     judgement.detail_len = 0;
     vu->session.goes_on = false;
+    vu->session.asks_again = false;
     if (vu->share->crowd->is_stepwise)
         http_link_close(link); /* the answer stays where it is */
     vu->share->crowd->judge(vu->share->squad->rush, &vu->session, &reply, &judgement);
     measure(vu, judgement.outcome, response->status >= 400, now_ns);
     note_purchase(vu, judgement.truth, slice_make(judgement.detail, judgement.detail_len), now_ns);
+    if (vu->session.asks_again && ask_again(vu, now_ns))
+        return;
     if (!vu->session.goes_on) {
         after_session(vu, false, now_ns);
         return;
@@ -452,7 +486,8 @@ static void on_failure(struct http_link *link, enum http_failure failure, int64_
     struct slice code = slice_cstr(scenario_outcome(vu->share->squad->rush->scenario, outcome)->name);
     measure(vu, outcome, true, now_ns);
     note_purchase(vu, was_sent ? TRUTH_UNKNOWN : TRUTH_REFUSED, was_sent ? code : SLICE("NOT_SENT"), now_ns);
-    after_session(vu, true, now_ns);
+    if (!ask_again(vu, now_ns))
+        after_session(vu, true, now_ns);
 }
 
 /* --- the loop --- */

@@ -38,7 +38,7 @@ static bool agrees(const struct sale_totals *totals)
     if (__builtin_mul_overflow(totals->buyer_count, totals->per_user_limit, &allowed))
         allowed = INT64_MAX;
     return totals->stock >= 0 && totals->unit_count == totals->initial_stock - totals->stock &&
-           totals->unit_count - totals->machine_unit_count <= allowed &&
+           totals->unit_count - totals->payer_unit_count <= allowed &&
            (totals->end_reason != END_SOLD_OUT || totals->stock == 0);
 }
 
@@ -63,17 +63,17 @@ static enum err look(struct closeout *closeout, const struct sale_closeout *aske
 static void tell(struct closeout *closeout, struct slice sku, const struct sale_totals *totals)
 {
     bool is_good = agrees(totals);
-    char by_machines[48] = "";
-    if (totals->machine_unit_count > 0)
+    char by_payers[48] = "";
+    if (totals->payer_unit_count > 0)
         (void)snprintf(
-            by_machines, sizeof by_machines, " and %lld by machines", (long long)totals->machine_unit_count);
+            by_payers, sizeof by_payers, " and %lld by who pays", (long long)totals->payer_unit_count);
     atomic_fetch_add_explicit(
         is_good ? &closeout->agree_total : &closeout->differ_total, 1, memory_order_relaxed);
     log_write(is_good ? LOG_INFO : LOG_ERROR, "closeout",
         "sale %.*s ended %.*s: %lld of %lld units sold to %lld buyers%s, %lld left, rows and stock %s",
         SLICE_ARGS(sku), SLICE_ARGS(end_reason_name(totals->end_reason)), (long long)totals->unit_count,
-        (long long)totals->initial_stock, (long long)totals->buyer_count, by_machines,
-        (long long)totals->stock, is_good ? "agree" : "differ; run doorbuster verify");
+        (long long)totals->initial_stock, (long long)totals->buyer_count, by_payers, (long long)totals->stock,
+        is_good ? "agree" : "differ; run doorbuster verify");
 }
 
 static enum worker_verdict prove(struct closeout *closeout, const struct work_item *item)

@@ -13,10 +13,10 @@ struct net4 {
     unsigned prefix_len; /* bits */
 };
 
-#define NET4(a, b, c, d, len)                                                                       \
-    {                                                                                               \
-        ((uint32_t)(a) << 24) | ((uint32_t)(b) << 16) | ((uint32_t)(c) << 8) | (uint32_t)(d), (len) \
-    }
+/* clang-format off */
+#define NET4(a, b, c, d, len) \
+    {((uint32_t)(a) << 24) | ((uint32_t)(b) << 16) | ((uint32_t)(c) << 8) | (uint32_t)(d), (len)}
+/* clang-format on */
 
 static const struct net4 private4[] = {
     NET4(0, 0, 0, 0, 8),       /* this network; 0.0.0.0 is this machine */

@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-enum { POSTGRES_SCHEMA_VERSION = 3, POSTGRES_NAME_LEN_MAX = 256 };
+enum { POSTGRES_SCHEMA_VERSION = 4, POSTGRES_NAME_LEN_MAX = 256 };
 
 /* Does `text` name a database (postgres://... or postgresql://...) rather than a file? */
 bool postgres_is_url(const char *text);

@@ -69,6 +69,14 @@ static const struct table tables[COPY_TABLE_COUNT] = {
     {"accounts", {{"id", FIELD_BIG}, {"username", FIELD_TEXT}, {"username_key", FIELD_TEXT},
                      {"email", FIELD_TEXT}, {"email_key", FIELD_TEXT}, {"full_name", FIELD_TEXT},
                      {"password_hash", FIELD_TEXT}, {"created_at", FIELD_TIME}}},
+    {"wallets", {{"account_id", FIELD_BIG}, {"public_key", FIELD_BYTES}, {"balance_minor", FIELD_BIG},
+                    {"last_transfer_id", FIELD_BIG}, {"updated_at", FIELD_TIME}}},
+    {"transfers",
+        {{"id", FIELD_BIG}, {"kind", FIELD_TEXT}, {"from_account", FIELD_BIG}, {"to_account", FIELD_BIG},
+            {"from_previous_id", FIELD_BIG}, {"to_previous_id", FIELD_BIG}, {"amount_minor", FIELD_BIG},
+            {"from_balance_minor", FIELD_BIG}, {"to_balance_minor", FIELD_BIG}, {"product_id", FIELD_BIG},
+            {"purchase_id", FIELD_BIG}, {"nonce", FIELD_TEXT}, {"fingerprint", FIELD_BYTES},
+            {"created_at", FIELD_TIME}}},
     {"intake_orders",
         {{"id", FIELD_BIG}, {"account_id", FIELD_BIG}, {"symbol", FIELD_TEXT}, {"side", FIELD_TEXT},
             {"order_type", FIELD_TEXT}, {"quantity", FIELD_BIG}, {"price", FIELD_BIG},
@@ -110,8 +118,8 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE
 static const char take_tables_sql[] =
     "SET LOCAL lock_timeout = '10s';"
     "LOCK TABLE products, purchase_log, idempotency_keys, sequences, work, orders, payments, notifications,"
-    " accounts, intake_orders, intake_deliveries, intake_state, secrets, machines, leases, tickets, pool"
-    " IN EXCLUSIVE MODE";
+    " accounts, intake_orders, intake_deliveries, intake_state, secrets, machines, leases, tickets, pool,"
+    " wallets, transfers IN EXCLUSIVE MODE";
 
 /* Nodes have taken blocks of ids already, even when they have sold nothing. */
 static const char nodes_sql[] = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -125,7 +133,8 @@ static const char rows_sql[] = "SELECT (SELECT count(*) FROM products) + (SELECT
                                " + (SELECT count(*) FROM intake_orders)"
                                " + (SELECT count(*) FROM intake_deliveries)"
                                " + (SELECT count(*) FROM machines) + (SELECT count(*) FROM leases)"
-                               " + (SELECT count(*) FROM tickets)";
+                               " + (SELECT count(*) FROM tickets)"
+                               " + (SELECT count(*) FROM wallets) + (SELECT count(*) FROM transfers)";
 
 /* The one piece of work that every store has: its id may be another's in the file. */
 static const char clear_work_sql[] = "DELETE FROM work WHERE kind = 'intake-delivery'";
@@ -305,7 +314,7 @@ static bool put_row(struct strbuf *row, sqlite3_stmt *stmt, const struct table *
     return true;
 }
 
-struct transfer {
+struct copying {
     struct postgres_copy *copy;
     const struct table *table;
     struct copied_table *copied;
@@ -314,57 +323,57 @@ struct transfer {
     struct error *error;
 };
 
-static enum err send_chunk(struct transfer *transfer)
+static enum err send_chunk(struct copying *copying)
 {
-    PGconn *conn = transfer->copy->conn;
-    if (transfer->chunk.has_overflowed || transfer->row.has_overflowed)
-        return error_set(transfer->error, ERR_MEMORY, "no memory for a row of %s", transfer->table->name);
-    if (PQputCopyData(conn, transfer->chunk.base, (int)transfer->chunk.len) != 1)
-        return postgres_failure(conn, NULL, "send rows to", transfer->error);
-    strbuf_reset(&transfer->chunk);
+    PGconn *conn = copying->copy->conn;
+    if (copying->chunk.has_overflowed || copying->row.has_overflowed)
+        return error_set(copying->error, ERR_MEMORY, "no memory for a row of %s", copying->table->name);
+    if (PQputCopyData(conn, copying->chunk.base, (int)copying->chunk.len) != 1)
+        return postgres_failure(conn, NULL, "send rows to", copying->error);
+    strbuf_reset(&copying->chunk);
     return ERR_NONE;
 }
 
-static enum err send_row(struct transfer *transfer, sqlite3_stmt *stmt)
+static enum err send_row(struct copying *copying, sqlite3_stmt *stmt)
 {
-    strbuf_reset(&transfer->row);
-    if (!put_row(&transfer->chunk, stmt, transfer->table, false) ||
-        !put_row(&transfer->row, stmt, transfer->table, true))
-        return error_set(transfer->error, ERR_CORRUPT,
+    strbuf_reset(&copying->row);
+    if (!put_row(&copying->chunk, stmt, copying->table, false) ||
+        !put_row(&copying->row, stmt, copying->table, true))
+        return error_set(copying->error, ERR_CORRUPT,
             "%s has a row of %s (id %lld) with a value that the column cannot hold; run doorbuster verify on "
             "it",
-            transfer->copy->source.path, transfer->table->name, (long long)sqlite3_column_int64(stmt, 0));
-    transfer->copied->rows_from++;
-    transfer->copied->checksum_from += hash_row(strbuf_slice(&transfer->row));
-    return transfer->chunk.len < CHUNK_BYTES ? ERR_NONE : send_chunk(transfer);
+            copying->copy->source.path, copying->table->name, (long long)sqlite3_column_int64(stmt, 0));
+    copying->copied->rows_from++;
+    copying->copied->checksum_from += hash_row(strbuf_slice(&copying->row));
+    return copying->chunk.len < CHUNK_BYTES ? ERR_NONE : send_chunk(copying);
 }
 
-static enum err send_rows(struct transfer *transfer, sqlite3_stmt *stmt)
+static enum err send_rows(struct copying *copying, sqlite3_stmt *stmt)
 {
     static const char head[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0";
     enum err err = ERR_NONE;
     int rc = SQLITE_DONE;
-    strbuf_put(&transfer->chunk, slice_make(head, 19));
+    strbuf_put(&copying->chunk, slice_make(head, 19));
     while (err == ERR_NONE && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        err = send_row(transfer, stmt);
+        err = send_row(copying, stmt);
     if (err == ERR_NONE && rc != SQLITE_DONE)
-        err = sqlite_source_fail(&transfer->copy->source, rc, transfer->error);
+        err = sqlite_source_fail(&copying->copy->source, rc, copying->error);
     if (err != ERR_NONE)
         return err;
-    put_u16(&transfer->chunk, UINT16_MAX);
-    return send_chunk(transfer);
+    put_u16(&copying->chunk, UINT16_MAX);
+    return send_chunk(copying);
 }
 
 /* Ends the COPY whatever has happened; an error of the sending side makes the server drop the rows. */
-static enum err end_copy(struct transfer *transfer, enum err err)
+static enum err end_copy(struct copying *copying, enum err err)
 {
-    PGconn *conn = transfer->copy->conn;
+    PGconn *conn = copying->copy->conn;
     if (PQputCopyEnd(conn, err == ERR_NONE ? NULL : "the rows cannot be read") != 1 && err == ERR_NONE)
-        err = postgres_failure(conn, NULL, "send rows to", transfer->error);
+        err = postgres_failure(conn, NULL, "send rows to", copying->error);
     PGresult *result;
     while ((result = PQgetResult(conn)) != NULL) {
         if (err == ERR_NONE && PQresultStatus(result) != PGRES_COMMAND_OK)
-            err = postgres_failure(conn, result, "send rows to", transfer->error);
+            err = postgres_failure(conn, result, "send rows to", copying->error);
         PQclear(result);
         if (PQstatus(conn) == CONNECTION_BAD)
             break;
@@ -382,32 +391,32 @@ static void put_names(struct strbuf *sql, const struct table *table, bool is_for
     }
 }
 
-static enum err prepare_rows(struct transfer *transfer, sqlite3_stmt **stmt)
+static enum err prepare_rows(struct copying *copying, sqlite3_stmt **stmt)
 {
     char text[1024];
     struct strbuf sql;
     strbuf_init(&sql, text, sizeof text);
     strbuf_lit(&sql, "SELECT ");
-    put_names(&sql, transfer->table, false);
-    strbuf_printf(&sql, " FROM %s ORDER BY %s", transfer->table->name, transfer->table->fields[0].name);
+    put_names(&sql, copying->table, false);
+    strbuf_printf(&sql, " FROM %s ORDER BY %s", copying->table->name, copying->table->fields[0].name);
     strbuf_put_char(&sql, '\0');
     ENSURE(!sql.has_overflowed);
-    return sqlite_source_prepare(&transfer->copy->source, text, stmt, transfer->error);
+    return sqlite_source_prepare(&copying->copy->source, text, stmt, copying->error);
 }
 
-static enum err begin_copy(struct transfer *transfer)
+static enum err begin_copy(struct copying *copying)
 {
     char text[1024];
     struct strbuf sql;
     strbuf_init(&sql, text, sizeof text);
-    strbuf_printf(&sql, "COPY %s (", transfer->table->name);
-    put_names(&sql, transfer->table, false);
+    strbuf_printf(&sql, "COPY %s (", copying->table->name);
+    put_names(&sql, copying->table, false);
     strbuf_put(&sql, slice_make(") FROM STDIN (FORMAT binary)", sizeof ") FROM STDIN (FORMAT binary)"));
     ENSURE(!sql.has_overflowed);
-    PGresult *result = PQexec(transfer->copy->conn, text);
+    PGresult *result = PQexec(copying->copy->conn, text);
     enum err err = PQresultStatus(result) == PGRES_COPY_IN
                        ? ERR_NONE
-                       : postgres_failure(transfer->copy->conn, result, "send rows to", transfer->error);
+                       : postgres_failure(copying->copy->conn, result, "send rows to", copying->error);
     PQclear(result);
     return err;
 }
@@ -419,25 +428,25 @@ static bool is_seeded(const struct table *table)
            strcmp(table->name, "pool") == 0;
 }
 
-static enum err clear_seed(const struct transfer *transfer)
+static enum err clear_seed(const struct copying *copying)
 {
     char sql[128];
-    if (!is_seeded(transfer->table))
+    if (!is_seeded(copying->table))
         return ERR_NONE;
-    (void)snprintf(sql, sizeof sql, "DELETE FROM %s", transfer->table->name);
-    return postgres_run(transfer->copy->conn, sql, "empty the tables of", transfer->error);
+    (void)snprintf(sql, sizeof sql, "DELETE FROM %s", copying->table->name);
+    return postgres_run(copying->copy->conn, sql, "empty the tables of", copying->error);
 }
 
-static enum err send_table(struct transfer *transfer)
+static enum err send_table(struct copying *copying)
 {
     sqlite3_stmt *stmt = NULL;
-    enum err err = clear_seed(transfer);
+    enum err err = clear_seed(copying);
     if (err == ERR_NONE)
-        err = prepare_rows(transfer, &stmt);
+        err = prepare_rows(copying, &stmt);
     if (err == ERR_NONE) {
-        err = begin_copy(transfer);
+        err = begin_copy(copying);
         if (err == ERR_NONE)
-            err = end_copy(transfer, send_rows(transfer, stmt));
+            err = end_copy(copying, send_rows(copying, stmt));
     }
     (void)sqlite3_finalize(stmt);
     return err;
@@ -458,45 +467,45 @@ static void count_row(struct copied_table *copied, struct slice data, bool is_fi
     copied->checksum_to += hash_row(data);
 }
 
-static enum err read_back(struct transfer *transfer)
+static enum err read_back(struct copying *copying)
 {
     char text[2048];
     struct strbuf sql;
-    PGconn *conn = transfer->copy->conn;
+    PGconn *conn = copying->copy->conn;
     strbuf_init(&sql, text, sizeof text);
     strbuf_lit(&sql, "COPY (SELECT ");
-    put_names(&sql, transfer->table, true);
-    strbuf_printf(&sql, " FROM %s) TO STDOUT (FORMAT binary)", transfer->table->name);
+    put_names(&sql, copying->table, true);
+    strbuf_printf(&sql, " FROM %s) TO STDOUT (FORMAT binary)", copying->table->name);
     strbuf_put_char(&sql, '\0');
     ENSURE(!sql.has_overflowed);
     PGresult *result = PQexec(conn, text);
     bool is_open = PQresultStatus(result) == PGRES_COPY_OUT;
     enum err err =
-        is_open ? ERR_NONE : postgres_failure(conn, result, "read back the rows of", transfer->error);
+        is_open ? ERR_NONE : postgres_failure(conn, result, "read back the rows of", copying->error);
     PQclear(result);
     if (!is_open)
         return err;
     char *data;
     int len;
     for (bool is_first = true; (len = PQgetCopyData(conn, &data, 0)) > 0; is_first = false) {
-        count_row(transfer->copied, slice_make(data, (size_t)len), is_first);
+        count_row(copying->copied, slice_make(data, (size_t)len), is_first);
         PQfreemem(data);
     }
     result = PQgetResult(conn);
     if (len != -1 || PQresultStatus(result) != PGRES_COMMAND_OK)
-        err = postgres_failure(conn, result, "read back the rows of", transfer->error);
+        err = postgres_failure(conn, result, "read back the rows of", copying->error);
     PQclear(result);
     while (PQstatus(conn) == CONNECTION_OK && (result = PQgetResult(conn)) != NULL)
         PQclear(result);
     return err;
 }
 
-static enum err compare(const struct transfer *transfer)
+static enum err compare(const struct copying *copying)
 {
-    const struct copied_table *copied = transfer->copied;
+    const struct copied_table *copied = copying->copied;
     if (copied->rows_from == copied->rows_to && copied->checksum_from == copied->checksum_to)
         return ERR_NONE;
-    return error_set(transfer->error, ERR_CORRUPT,
+    return error_set(copying->error, ERR_CORRUPT,
         "%s arrived otherwise than it was sent: %lld rows with the checksum %016llx became %lld with "
         "%016llx; nothing "
         "was kept",
@@ -533,7 +542,7 @@ static enum err set_next_ids(struct postgres_copy *copy, struct error *error)
         const char *table;
     } counted[] = {{"products", "products"}, {"purchases", "purchase_log"},
         {"idempotency_keys", "idempotency_keys"}, {"work", "work"}, {"work", "orders"},
-        {"work", "notifications"}, {"accounts", "accounts"}};
+        {"work", "notifications"}, {"accounts", "accounts"}, {"transfers", "transfers"}};
     enum err err = ERR_NONE;
     for (size_t i = 0; i < sizeof counted / sizeof counted[0] && err == ERR_NONE; i++) {
         if (sqlite_source_has_table(&copy->source, counted[i].table))
@@ -564,17 +573,17 @@ static enum err copy_table(
     *copied = (struct copied_table){
         .name = table->name, .is_absent = !sqlite_source_has_table(&copy->source, table->name)};
     const struct table present = copied->is_absent ? *table : fields_of_file(copy, table);
-    struct transfer transfer = {.copy = copy, .table = &present, .copied = copied, .error = error};
-    strbuf_init_heap(&transfer.chunk, ROW_BYTES_MAX);
-    strbuf_init_heap(&transfer.row, ROW_BYTES_MAX);
+    struct copying copying = {.copy = copy, .table = &present, .copied = copied, .error = error};
+    strbuf_init_heap(&copying.chunk, ROW_BYTES_MAX);
+    strbuf_init_heap(&copying.row, ROW_BYTES_MAX);
     bool keeps_seed = copied->is_absent && is_seeded(table);
-    enum err err = copied->is_absent ? ERR_NONE : send_table(&transfer);
+    enum err err = copied->is_absent ? ERR_NONE : send_table(&copying);
     if (err == ERR_NONE && !keeps_seed)
-        err = read_back(&transfer);
+        err = read_back(&copying);
     if (err == ERR_NONE && !keeps_seed)
-        err = compare(&transfer);
-    strbuf_fini(&transfer.chunk);
-    strbuf_fini(&transfer.row);
+        err = compare(&copying);
+    strbuf_fini(&copying.chunk);
+    strbuf_fini(&copying.row);
     return err;
 }
 
@@ -602,6 +611,6 @@ enum err postgres_copy_commit(struct postgres_copy *copy, struct error *error)
         PQclear(
             PQexec(copy->conn, "ANALYZE products, purchase_log, idempotency_keys, work, orders, payments,"
                                " notifications, accounts, intake_orders, intake_deliveries, machines, leases,"
-                               " tickets"));
+                               " tickets, wallets, transfers"));
     return err;
 }

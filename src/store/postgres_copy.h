@@ -16,7 +16,7 @@
 struct postgres_copy;
 struct pg_conn; /* libpq's PGconn */
 
-enum { COPY_TABLE_COUNT = 16 };
+enum { COPY_TABLE_COUNT = 18 };
 
 /* One table on both sides; the checksum does not depend on the order of rows. */
 struct copied_table {

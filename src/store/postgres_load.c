@@ -8,11 +8,17 @@
  *     products, by id
  *     work that commands name, by id (the work of a payment for who names its order)
  *     orders that commands name, by id
+ *     the names of accounts, all at once, for who adds one
+ *     wallets that commands name, who pays and who gets it, by account
  *     the row that stands for all trading orders
  *     the row that stands for all machines and tickets, and for the names of products
  *
  * What is looked for because it is due (sales, stored answers, work with its orders) is not waited for: what
  * others hold is skipped. An order is changed only by who holds its work, or has seen that there is none.
+ *
+ * What a commit writes waits only for what another commit writes, never for a load: two that add the same
+ * name, key or nonce meet in the order of the sheets, and within one of them in the order of what is unique
+ * there.
  *
  * Ids to give out are reserved in blocks, in a transaction of their own before the batch's that does not wait
  * for its flush: it is durable before anything is that used the ids, since the log is written in order. What
@@ -31,6 +37,7 @@ enum {
     PRODUCT_ID_BLOCK = 16,
     WORK_ID_BLOCK = 10000,
     ACCOUNT_ID_BLOCK = 100,
+    TRANSFER_ID_BLOCK = 10000,
     DUE_SALES_MAX = 1000, /* in one tick; postgres_statements.c says the same */
     WORK_OF_FINISH = 2,   /* a payment that has an outcome is told to the shop and to the customer */
     SECOND_ATTEMPT_MS = 1000,
@@ -59,6 +66,8 @@ static void loader_init(
                 [IDS_WORK] = {"work", WORK_ID_BLOCK, &world->next_work_id, &world->work_id_end, 0, 0},
                 [IDS_ACCOUNTS] = {"accounts", ACCOUNT_ID_BLOCK, &world->next_account_id,
                     &world->account_id_end, 0, 0},
+                [IDS_TRANSFERS] = {"transfers", TRANSFER_ID_BLOCK, &world->next_transfer_id,
+                    &world->transfer_id_end, 0, 0},
             },
         .error = error,
     };
@@ -170,6 +179,14 @@ static void plan_needs(struct loader *loader)
                                    + (int64_t)counts[COMMAND_ORDER_PLACE] +
                                    WORK_OF_FINISH * (int64_t)counts[COMMAND_WORK_FINISH];
     loader->ids[IDS_ACCOUNTS].needed = (int64_t)counts[COMMAND_ACCOUNT_REGISTER];
+    loader->ids[IDS_TRANSFERS].needed = (int64_t)loader->wallet_count + loader->opening_count;
+}
+
+/* Who wants to buy what nobody has ever sold names no product. */
+static bool names_product(const struct command *command)
+{
+    return command_names_product(command->kind) &&
+           (command->kind != COMMAND_WALLET_SPEND || command->sku.len > 0);
 }
 
 static bool plan(struct loader *loader, const struct command *const *commands, size_t count)
@@ -184,7 +201,10 @@ static bool plan(struct loader *loader, const struct command *const *commands, s
         loader->holds_pool = loader->holds_pool || command_names_pool(command->kind);
         if (command->kind == COMMAND_WORK_CLAIM)
             loader->claim_counts[command->work->kind] += (int64_t)command->work->count_max;
-        if (!command_names_product(command->kind)) {
+        loader->wallet_count += command_names_wallet(command->kind);
+        loader->opening_count +=
+            command->kind == COMMAND_ACCOUNT_REGISTER && command->account->public_key != NULL;
+        if (!names_product(command)) {
             store->entries[count - ++loader->other_count] = (struct batch_entry){.command = command};
             continue;
         }
@@ -242,6 +262,10 @@ static enum err send_load(struct loader *loader)
             err = loader_send_products(loader);
         if (err == ERR_NONE && loader->other_count > 0)
             err = loader_send_others(loader);
+        if (err == ERR_NONE && loader->wallet_count > 0)
+            err = loader_send_wallets(loader);
+        if (err == ERR_NONE)
+            err = loader_send_intake(loader);
         if (err == ERR_NONE && loader->holds_pool)
             err = loader_send_pool(loader, STATEMENT_LOCK_POOL);
         if (err == ERR_NONE && loader->kind_counts[COMMAND_PRODUCT_ADD] > 0)
@@ -264,6 +288,10 @@ static enum err receive_load(struct loader *loader)
         err = loader_receive_products(loader);
     if (err == ERR_NONE && loader->other_count > 0)
         err = loader_receive_others(loader);
+    if (err == ERR_NONE && loader->wallet_count > 0)
+        err = loader_receive_wallets(loader);
+    if (err == ERR_NONE)
+        err = loader_receive_intake(loader);
     if (err == ERR_NONE && loader->holds_pool)
         err = loader_receive_pool(loader, STATEMENT_LOCK_POOL);
     if (err == ERR_NONE && loader->kind_counts[COMMAND_PRODUCT_ADD] > 0)

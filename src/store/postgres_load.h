@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a load share: postgres_load.c (the plan and the way), postgres_load_products.c,
- * postgres_load_orders.c, postgres_load_pool.c. Each of the latter has what it sends and what it receives, in
- * the same order. Engine thread.
+ * postgres_load_orders.c, postgres_load_wallets.c, postgres_load_pool.c. Each of the latter has what it sends
+ * and what it receives, in the same order. Engine thread.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_LOAD_H
 #define DOORBUSTER_STORE_POSTGRES_LOAD_H
@@ -19,7 +19,7 @@ struct reservation {
     int64_t wanted; /* 0: what is left of the last block is enough */
 };
 
-enum reserved_ids { IDS_PRODUCTS, IDS_PURCHASES, IDS_WORK, IDS_ACCOUNTS, IDS_COUNT };
+enum reserved_ids { IDS_PRODUCTS, IDS_PURCHASES, IDS_WORK, IDS_ACCOUNTS, IDS_TRANSFERS, IDS_COUNT };
 
 struct loader {
     struct postgres_store *store;
@@ -28,6 +28,8 @@ struct loader {
     size_t other_count; /* the others, in store->entries after those, in any order */
     size_t kind_counts[COMMAND_KIND_COUNT];
     size_t key_count;
+    size_t wallet_count;                   /* commands that name a wallet, among all of them */
+    int64_t opening_count;                 /* accounts that come with one, at most */
     int64_t claim_counts[WORK_KIND_COUNT]; /* how much work of a kind may be claimed */
     struct reservation ids[IDS_COUNT];
     int64_t unit_count;  /* that the commands may buy, at most */
@@ -38,6 +40,12 @@ struct loader {
     bool was_all_of_pool;
     struct error *error;
 };
+
+/* The i-th command of the batch, whatever it names. */
+static inline const struct command *loader_command(const struct loader *loader, size_t i)
+{
+    return loader->store->entries[i].command;
+}
 
 /* The i-th command that does not name a product. */
 static inline const struct command *loader_other(const struct loader *loader, size_t i)
@@ -79,10 +87,18 @@ take_rows loader_take_held_products;
 take_rows loader_take_seen_products;
 take_rows loader_take_keys;
 
-/* --- postgres_load_orders.c: work, orders, accounts, trading orders --- */
+/* --- postgres_load_orders.c: work, orders, accounts; the row of the trading orders --- */
 
 MUST_CHECK enum err loader_send_others(struct loader *loader);
 MUST_CHECK enum err loader_receive_others(struct loader *loader);
+
+MUST_CHECK enum err loader_send_intake(struct loader *loader);
+MUST_CHECK enum err loader_receive_intake(struct loader *loader);
+
+/* --- postgres_load_wallets.c: wallets that commands name, and what they have decided before --- */
+
+MUST_CHECK enum err loader_send_wallets(struct loader *loader);
+MUST_CHECK enum err loader_receive_wallets(struct loader *loader);
 
 /* --- postgres_load_pool.c: machines, tickets, and names of products, which are given out under the same lock
  * --- */

@@ -7,7 +7,8 @@
  * - What is due comes after what is named: it skips what others hold, so it makes nobody wait.
  * - Orders that somebody wants to place are looked up, without a lock, after all that are locked: an order
  *   that the batch holds is in the world by then, as it is.
- * - The row of the trading orders comes last, because all nodes wait for it.
+ * - The row of the trading orders comes after whatever one may have to wait for, because all nodes wait for
+ *   it.
  */
 #include "store/postgres_load.h"
 
@@ -118,7 +119,8 @@ static enum err send_accounts(struct loader *loader)
         column_put_text(usernames, command->account->username_key);
         column_put_text(emails, command->account->email_key);
     }
-    return loader_send_columns(loader, 2, STATEMENT_FIND_ACCOUNTS);
+    enum err err = loader_send(loader, STATEMENT_LOCK_ACCOUNTS);
+    return err == ERR_NONE ? loader_send_columns(loader, 2, STATEMENT_FIND_ACCOUNTS) : err;
 }
 
 enum err loader_send_others(struct loader *loader)
@@ -132,7 +134,12 @@ enum err loader_send_others(struct loader *loader)
         err = send_places(loader);
     if (err == ERR_NONE && count_of(loader, COMMAND_ACCOUNT_REGISTER) > 0)
         err = send_accounts(loader);
-    return err == ERR_NONE && has_intake(loader) ? loader_send(loader, STATEMENT_LOCK_INTAKE) : err;
+    return err;
+}
+
+enum err loader_send_intake(struct loader *loader)
+{
+    return has_intake(loader) ? loader_send(loader, STATEMENT_LOCK_INTAKE) : ERR_NONE;
 }
 
 /* --- receiving --- */
@@ -273,8 +280,15 @@ enum err loader_receive_others(struct loader *loader)
         err = receive_claims(loader);
     if (err == ERR_NONE && count_of(loader, COMMAND_ORDER_PLACE) > 0)
         err = loader_receive(loader, STATEMENT_FIND_ORDERS, take_orders);
-    if (err == ERR_NONE && count_of(loader, COMMAND_ACCOUNT_REGISTER) > 0)
-        err = loader_receive(loader, STATEMENT_FIND_ACCOUNTS, take_accounts);
-    return err == ERR_NONE && has_intake(loader) ? loader_receive(loader, STATEMENT_LOCK_INTAKE, take_intake)
-                                                 : err;
+    if (err == ERR_NONE && count_of(loader, COMMAND_ACCOUNT_REGISTER) > 0) {
+        err = loader_receive(loader, STATEMENT_LOCK_ACCOUNTS, NULL);
+        if (err == ERR_NONE)
+            err = loader_receive(loader, STATEMENT_FIND_ACCOUNTS, take_accounts);
+    }
+    return err;
+}
+
+enum err loader_receive_intake(struct loader *loader)
+{
+    return has_intake(loader) ? loader_receive(loader, STATEMENT_LOCK_INTAKE, take_intake) : ERR_NONE;
 }

@@ -66,7 +66,8 @@ static bool next_group(const struct loader *loader, size_t *at, struct group *gr
     *group = (struct group){.first = *at, .end = group_end(loader, *at)};
     for (size_t i = group->first; i < group->end; i++) {
         enum command_kind kind = loader->store->entries[i].command->kind;
-        bool is_purchase = kind == COMMAND_PURCHASE || kind == COMMAND_MACHINE_CHOOSE;
+        bool is_purchase =
+            kind == COMMAND_PURCHASE || kind == COMMAND_MACHINE_CHOOSE || kind == COMMAND_WALLET_SPEND;
         group->has_buyers = group->has_buyers || is_purchase;
         group->has_managers = group->has_managers || !is_purchase;
     }
@@ -165,23 +166,37 @@ enum err loader_send_refresh(struct loader *loader)
 
 /* --- receiving --- */
 
+/* One that has just come in gets its labels, or is not there: they would never come again. */
+static enum err take_one_product(struct loader *loader, const PGresult *result, int row, bool is_held)
+{
+    struct world *world = loader->world;
+    struct product_values values;
+    struct slice sku = result_text(result, row, 9);
+    const struct product_labels labels = {
+        .category = result_text(result, row, 13), .is_featured = result_i64(result, row, 14) != 0};
+    if (!get_product(result, row, &values))
+        return error_set(loader->error, ERR_CORRUPT,
+            "product %.*s is in a state that doorbuster never writes; run doorbuster verify and restore "
+            "a backup",
+            SLICE_ARGS(sku));
+    const struct product *known = world_product(world, sku);
+    struct product *product = is_held
+                                  ? world_hold_product(world, result_i64(result, row, 0), sku, &values)
+                                  : world_refresh_product(world, result_i64(result, row, 0), sku, &values);
+    if (product == NULL)
+        return loader_no_memory(loader);
+    if (product == known || world_load_labels(product, &labels))
+        return ERR_NONE;
+    world_forget_product(world, product);
+    return loader_no_memory(loader);
+}
+
 static enum err take_products(struct loader *loader, const PGresult *result, bool is_held)
 {
-    for (int row = 0; row < PQntuples(result); row++) {
-        struct product_values values;
-        struct slice sku = result_text(result, row, 9);
-        if (!get_product(result, row, &values))
-            return error_set(loader->error, ERR_CORRUPT,
-                "product %.*s is in a state that doorbuster never writes; run doorbuster verify and restore "
-                "a backup",
-                SLICE_ARGS(sku));
-        const struct product *product =
-            is_held ? world_hold_product(loader->world, result_i64(result, row, 0), sku, &values)
-                    : world_refresh_product(loader->world, result_i64(result, row, 0), sku, &values);
-        if (product == NULL)
-            return loader_no_memory(loader);
-    }
-    return ERR_NONE;
+    enum err err = ERR_NONE;
+    for (int row = 0; row < PQntuples(result) && err == ERR_NONE; row++)
+        err = take_one_product(loader, result, row, is_held);
+    return err;
 }
 
 enum err loader_take_held_products(struct loader *loader, const PGresult *result)

@@ -51,6 +51,7 @@ MUST_CHECK enum err postgres_ask(PGconn *conn, const char *sql, const char *valu
 extern const char postgres_001_sql[];
 extern const char postgres_002_sql[];
 extern const char postgres_003_sql[];
+extern const char postgres_004_sql[];
 
 /*
  * Are the tables there, and of this version? ERR_OLDER: no, or older ones: the message names doorbuster
@@ -93,6 +94,7 @@ enum postgres_statement {
     STATEMENT_LOCK_DUE_WORK,
     STATEMENT_LOCK_DUE_PAYMENTS,
     STATEMENT_FIND_ORDERS,
+    STATEMENT_LOCK_ACCOUNTS,
     STATEMENT_FIND_ACCOUNTS,
     STATEMENT_LOCK_INTAKE,
     STATEMENT_LOCK_POOL,
@@ -102,6 +104,8 @@ enum postgres_statement {
     STATEMENT_READ_LINE,
     STATEMENT_READ_TICKETS,
     STATEMENT_FIND_NAMES,
+    STATEMENT_LOCK_WALLETS,
+    STATEMENT_FIND_TRANSFERS,
     STATEMENT_REFRESH_PRODUCTS,
     STATEMENT_REFRESH_ALL,
     /* commit */
@@ -135,6 +139,9 @@ enum postgres_statement {
     STATEMENT_ADD_TICKETS,
     STATEMENT_SET_TICKETS,
     STATEMENT_SET_POOL,
+    STATEMENT_ADD_WALLETS,
+    STATEMENT_SET_WALLETS,
+    STATEMENT_ADD_TRANSFERS,
     STATEMENT_NOTIFY,
     STATEMENT_COUNT
 };
@@ -176,6 +183,9 @@ enum sheet_name {
     SHEET_SET_WORK,
     SHEET_OLD_WORK,
     SHEET_ACCOUNTS,
+    SHEET_WALLETS,
+    SHEET_SET_WALLETS,
+    SHEET_TRANSFERS,
     SHEET_INTAKE,
     SHEET_OLD_INTAKE,
     SHEET_DELIVERIES,

@@ -23,6 +23,14 @@
     "machines.id, name, status, is_draining::int::bigint, usage_count, lease_id, machines.created_at," \
     " machines.updated_at"
 #define PRODUCT_COLUMNS "SELECT id, sku, product_name, stock, created_at, updated_at FROM products "
+#define WALLET_COLUMNS                                                                                      \
+    "SELECT account_id, public_key, balance_minor, created_at, email, full_name FROM wallets JOIN accounts" \
+    " ON accounts.id = account_id "
+/* Of the account $1: its last transfer, or the one before the transfer $2, if that is its own. */
+#define CHAIN_BEGIN                                                                                        \
+    "CASE $2::bigint WHEN 9223372036854775807 THEN (SELECT last_transfer_id FROM wallets"                  \
+    " WHERE account_id = $1::bigint) ELSE (SELECT CASE $1::bigint WHEN from_account THEN from_previous_id" \
+    " WHEN to_account THEN to_previous_id END FROM transfers WHERE id = $2::bigint) END"
 #define DEAD_OF_KIND(kind)                                                                      \
     "(SELECT id, subject, token FROM work WHERE kind = '" kind "' AND due_at = $1::timestamptz" \
     " AND id > $2::bigint ORDER BY id LIMIT $3::bigint)"
@@ -39,9 +47,9 @@ const struct link_statement postgres_reads[READ_COUNT] = {
             "look up purchases in"},
     [READ_SALE_TOTALS] =
         {"SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers,"
-         " by_machines FROM products, (SELECT count(*) AS units,"
+         " by_payers FROM products, (SELECT count(*) AS units,"
          " count(DISTINCT user_id) FILTER (WHERE user_id NOT LIKE ' %') AS buyers,"
-         " count(*) FILTER (WHERE user_id LIKE ' %') AS by_machines FROM purchase_log"
+         " count(*) FILTER (WHERE user_id LIKE ' %') AS by_payers FROM purchase_log"
          " WHERE product_id = $1::bigint) AS sold WHERE products.id = $1::bigint",
             "count the purchases of a product in"},
     [READ_ORDER] =
@@ -107,6 +115,19 @@ const struct link_statement postgres_reads[READ_COUNT] = {
          " end_lease_id, machine_id, " MACHINE_COLUMNS " FROM tickets LEFT JOIN machines"
          " ON machines.id = machine_id AND lease_id = end_lease_id WHERE tickets.id = $1::bigint",
             "look up a ticket in"},
+    [READ_WALLET_BY_KEY] = {WALLET_COLUMNS "WHERE public_key = $1::bytea", "look up a wallet in"},
+    [READ_WALLET_BY_ACCOUNT] = {WALLET_COLUMNS "WHERE account_id = $1::bigint", "look up a wallet in"},
+    [READ_TRANSFERS] =
+        {"WITH RECURSIVE chain AS (SELECT 1::bigint AS nth, transfers.* FROM transfers WHERE id "
+         "= " CHAIN_BEGIN
+         " UNION ALL SELECT nth + 1, before.* FROM chain, LATERAL (SELECT * FROM transfers WHERE id ="
+         " CASE $1::bigint WHEN chain.from_account THEN chain.from_previous_id ELSE chain.to_previous_id END"
+         " LIMIT 1) AS before WHERE nth < $3::bigint)"
+         " SELECT id, amount_minor, created_at, from_account, to_account, from_balance_minor,"
+         " to_balance_minor, product_id, purchase_id, kind, nonce, (SELECT public_key FROM wallets WHERE"
+         " account_id = CASE $1::bigint WHEN from_account THEN to_account ELSE from_account END)"
+         " FROM chain ORDER BY nth",
+            "look up transfers in"},
     [READ_BEGIN] = {"BEGIN READ ONLY", "read from"},
     [READ_ALLOW_LONG] = {"SET LOCAL statement_timeout = '25s'", "read from"},
     [READ_COMMIT] = {"COMMIT", "read from"},
@@ -425,7 +446,7 @@ static bool make_inquiry(struct question *question, struct inquiry *inquiry)
             (struct inquiry){.read = READ_INTAKE_RANGE, .put = put_intake_range, .take = take_intake_list};
         return true;
     default: /* QUESTION_PURCHASE is store_read_purchases */
-        return postgres_pool_inquiry(question, inquiry);
+        return postgres_wallet_inquiry(question, inquiry) || postgres_pool_inquiry(question, inquiry);
     }
 }
 

@@ -205,7 +205,7 @@ static enum err take_totals(
     totals->per_user_limit = result_i64(result, 0, 2);
     totals->unit_count = result_i64(result, 0, 5);
     totals->buyer_count = result_i64(result, 0, 6);
-    totals->machine_unit_count = result_i64(result, 0, 7);
+    totals->payer_unit_count = result_i64(result, 0, 7);
     if (sale_state_from_name(result_text(result, 0, 3), &totals->state) &&
         end_reason_from_name(result_text(result, 0, 4), &totals->end_reason))
         return ERR_NONE;

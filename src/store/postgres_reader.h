@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a reader share: postgres_reader.c (the way; purchases), postgres_questions.c (the
- * questions of question.h), postgres_questions_pool.c (those about machines, tickets and products). One
- * thread a reader.
+ * questions of question.h), postgres_questions_pool.c (those about machines, tickets and products),
+ * postgres_questions_wallets.c (those about wallets). One thread a reader.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_READER_H
 #define DOORBUSTER_STORE_POSTGRES_READER_H
@@ -28,6 +28,9 @@ enum postgres_read {
     READ_PRODUCT,
     READ_PRODUCTS,
     READ_TICKET,
+    READ_WALLET_BY_KEY,
+    READ_WALLET_BY_ACCOUNT,
+    READ_TRANSFERS,
     /* around one that takes long */
     READ_BEGIN,
     READ_ALLOW_LONG,
@@ -88,5 +91,10 @@ void postgres_put_limit(struct postgres_reader *reader, const struct question *q
 
 /* False: it is about something else. */
 MUST_CHECK bool postgres_pool_inquiry(struct question *question, struct inquiry *inquiry);
+
+/* --- postgres_questions_wallets.c --- */
+
+/* False: it is about something else. */
+MUST_CHECK bool postgres_wallet_inquiry(struct question *question, struct inquiry *inquiry);
 
 #endif

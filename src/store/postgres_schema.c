@@ -21,6 +21,7 @@ static const struct step steps[] = {
     {1, postgres_001_sql},
     {2, postgres_002_sql},
     {3, postgres_003_sql},
+    {4, postgres_004_sql},
 };
 _Static_assert(sizeof steps / sizeof steps[0] == POSTGRES_SCHEMA_VERSION, "one step a version");
 
@@ -31,10 +32,10 @@ static const char look_sql[] =
     " (SELECT count(to_regclass(name)) FROM unnest(ARRAY['products', 'purchase_log', 'purchases',"
     " 'idempotency_keys', 'sequences', 'work', 'orders', 'payments', 'notifications', 'accounts',"
     " 'intake_orders', 'intake_deliveries', 'intake_state', 'secrets', 'machines',"
-    " 'leases', 'tickets', 'pool']) AS name),"
+    " 'leases', 'tickets', 'pool', 'wallets', 'transfers']) AS name),"
     " current_setting('server_encoding')";
 
-enum { TABLE_COUNT = 18, ENCODING_SIZE = 32 };
+enum { TABLE_COUNT = 20, ENCODING_SIZE = 32 };
 
 struct look {
     bool is_ours;

@@ -21,7 +21,7 @@
 #define IDS_OR_NAMES "($1::bigint[] || ARRAY(SELECT id FROM orders WHERE order_id = ANY ($2::text[])))"
 #define PRODUCT_COLUMNS                                                                               \
     "SELECT id, initial_stock, stock, price_minor, per_user_limit, start_time, end_time, created_at," \
-    " updated_at, sku, product_name, state, end_reason FROM products "
+    " updated_at, sku, product_name, state, end_reason, category, is_featured::int::bigint FROM products "
 #define POOL_ROW                                                                         \
     "SELECT next_machine_id, next_lease_id, next_ticket_id, version, whole_version FROM" \
     " pool WHERE id = 1"
@@ -86,6 +86,9 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
             "look for payments that are due in"},
     [STATEMENT_FIND_ORDERS] = {"SELECT " ORDER_COLUMNS " FROM orders WHERE order_id = ANY ($1::text[])",
         "look up orders in"},
+    /* An account has two names that nobody else has, so that no order of adding them would do. The number is
+     * the one that locks the schema, and one more. */
+    [STATEMENT_LOCK_ACCOUNTS] = {"SELECT pg_advisory_xact_lock(1145197397)", "lock the names of accounts in"},
     [STATEMENT_FIND_ACCOUNTS] = {"SELECT id, username_key, email_key FROM accounts"
                                  " WHERE username_key = ANY ($1::text[])"
                                  " UNION ALL SELECT id, username_key, email_key FROM accounts"
@@ -109,8 +112,22 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
     [STATEMENT_FIND_NAMES] = {PRODUCT_COLUMNS
         "WHERE product_name = ANY ($1::text[]) UNION ALL " PRODUCT_COLUMNS "WHERE sku = ANY ($2::text[])",
         "look up products in"},
+    [STATEMENT_LOCK_WALLETS] =
+        {"SELECT account_id, balance_minor, last_transfer_id, updated_at, public_key FROM wallets"
+         " WHERE public_key = ANY ($1::bytea[]) ORDER BY account_id FOR NO KEY UPDATE",
+            "lock wallets in"},
+    /* The payer's key, or NULL for the admin. */
+    [STATEMENT_FIND_TRANSFERS] =
+        {"SELECT found.* FROM unnest($1::bytea[], $2::text[]) AS asked (key, nonce),"
+         " LATERAL (SELECT id, from_account, to_account, from_previous_id, to_previous_id, amount_minor,"
+         " from_balance_minor, to_balance_minor, product_id, purchase_id, created_at, kind, nonce, "
+         "fingerprint"
+         " FROM transfers WHERE coalesce(from_account, 0) = CASE WHEN asked.key IS NULL THEN 0 ELSE"
+         " (SELECT account_id FROM wallets WHERE public_key = asked.key) END AND nonce = asked.nonce"
+         " LIMIT 1) AS found",
+            "look up transfers in"},
     [STATEMENT_REFRESH_PRODUCTS] = {PRODUCT_COLUMNS "WHERE sku = ANY ($1::text[])", "read products of"},
-    [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS, "read the products of"},
+    [STATEMENT_REFRESH_ALL] = {PRODUCT_COLUMNS " ORDER BY id", "read the products of"},
     [STATEMENT_PROBE] = {"UPDATE sequences SET next_value = next_value WHERE name = 'products'", "write to"},
     [STATEMENT_ALLOW_LONG] = {"SET LOCAL statement_timeout = '60s'", "write to"},
     [STATEMENT_ADD_PRODUCT] =
@@ -268,6 +285,27 @@ const struct link_statement postgres_statements[STATEMENT_COUNT] = {
         {"UPDATE pool SET next_machine_id = $1::bigint, next_lease_id = $2::bigint,"
          " next_ticket_id = $3::bigint, version = $4::bigint, whole_version = $5::bigint WHERE id = 1",
             "write the state of the machines to"},
+    [STATEMENT_ADD_WALLETS] =
+        {"INSERT INTO wallets (account_id, balance_minor, last_transfer_id, updated_at, public_key)"
+         " SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bytea[])",
+            "write wallets to"},
+    [STATEMENT_SET_WALLETS] =
+        {"UPDATE wallets SET balance_minor = new.balance_minor, last_transfer_id = new.last_transfer_id,"
+         " updated_at = new.updated_at"
+         " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[])"
+         " AS new (account_id, balance_minor, last_transfer_id, updated_at)"
+         " WHERE wallets.account_id = new.account_id",
+            "write wallets to"},
+    [STATEMENT_ADD_TRANSFERS] = /* credits in one order on all nodes, as for orders; who pays is locked */
+    {"INSERT INTO transfers (id, from_account, to_account, from_previous_id, to_previous_id, amount_minor,"
+     " from_balance_minor, to_balance_minor, product_id, purchase_id, created_at, kind, nonce, fingerprint)"
+     " SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+     " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[],"
+     " $12::text[], $13::text[], $14::bytea[])"
+     " AS new (id, from_account, to_account, from_previous_id, to_previous_id, amount_minor,"
+     " from_balance_minor, to_balance_minor, product_id, purchase_id, created_at, kind, nonce, fingerprint)"
+     " ORDER BY CASE kind WHEN 'credit' THEN nonce END COLLATE \"C\", id",
+        "write transfers to"},
     [STATEMENT_NOTIFY] = {"SELECT count(pg_notify('doorbuster', sku)) FROM unnest($1::text[]) AS sku",
         "tell other nodes through"},
 };

@@ -38,6 +38,10 @@ static const struct sheet sheets[SHEET_COUNT] = {
     [SHEET_SET_WORK] = {STATEMENT_SET_WORK, 3, {INT, TIME, INT}},
     [SHEET_OLD_WORK] = {STATEMENT_REMOVE_WORK, 1, {INT}},
     [SHEET_ACCOUNTS] = {STATEMENT_ADD_ACCOUNTS, 8, {INT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TIME}},
+    [SHEET_WALLETS] = {STATEMENT_ADD_WALLETS, 5, {INT, INT, INT, TIME, BYTES}},
+    [SHEET_SET_WALLETS] = {STATEMENT_SET_WALLETS, 4, {INT, INT, INT, TIME}},
+    [SHEET_TRANSFERS] = {STATEMENT_ADD_TRANSFERS, 14,
+        {INT, INT, INT, INT, INT, INT, INT, INT, INT, INT, TIME, TEXT, TEXT, BYTES}},
     [SHEET_INTAKE] = {STATEMENT_ADD_INTAKE, 12,
         {INT, INT, TEXT, TEXT, TEXT, INT, INT, INT, INT, INT, TEXT, TIME}},
     [SHEET_OLD_INTAKE] = {STATEMENT_CANCEL_INTAKE, 2, {INT, TIME}},
@@ -175,6 +179,8 @@ static enum err write_change(struct writer *writer, const struct change *change)
         break;
     }
     enum err err;
+    if (writer_put_wallet_change(writer, change))
+        return ERR_NONE;
     return writer_put_pool_change(writer, change, &err) ? err : writer_put_order_change(writer, change);
 }
 

@@ -2,7 +2,7 @@
 /*
  * What the files of a commit share: postgres_write.c (the transaction; products and stored answers),
  * postgres_write_orders.c (work, orders, accounts, trading orders), postgres_write_pool.c (machines, leases,
- * tickets). Engine thread.
+ * tickets), postgres_write_wallets.c (wallets, transfers). Engine thread.
  */
 #ifndef DOORBUSTER_STORE_POSTGRES_WRITE_H
 #define DOORBUSTER_STORE_POSTGRES_WRITE_H
@@ -29,6 +29,9 @@ MUST_CHECK enum err writer_put_order_change(struct writer *writer, const struct 
 
 /* The changes of machines, leases, tickets and labels; false: it is none of them. */
 MUST_CHECK bool writer_put_pool_change(struct writer *writer, const struct change *change, enum err *err);
+
+/* The changes of wallets and transfers; false: it is none of them. */
+MUST_CHECK bool writer_put_wallet_change(struct writer *writer, const struct change *change);
 
 /* What other nodes have to hear of the pool. */
 enum pool_news { POOL_AS_IT_WAS, POOL_CHANGED, POOL_LINE_MOVED };

@@ -210,7 +210,7 @@ enum err writer_put_order_change(struct writer *writer, const struct change *cha
         return ERR_NONE;
     case CHANGE_INTAKE_UPDATED:
         return set_intake(writer);
-    default: /* those of products and stored answers */
+    default: /* those of the other files */
         break;
     }
     bool is_known_kind = false;

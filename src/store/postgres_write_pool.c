@@ -100,8 +100,8 @@ static enum err label_product(struct writer *writer, const struct change *change
     struct link *link = &writer->store->link;
     char memory[2][8];
     link_param(link, postgres_i64(memory[0], change->product->id));
-    link_param(link, change->labels.category);
-    link_param(link, postgres_i64(memory[1], change->labels.is_featured ? 1 : 0));
+    link_param(link, change->product->labels.category);
+    link_param(link, postgres_i64(memory[1], change->product->labels.is_featured ? 1 : 0));
     return writer_send(writer, STATEMENT_LABEL_PRODUCT);
 }
 

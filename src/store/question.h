@@ -13,6 +13,7 @@
 #include "core/intake.h"
 #include "core/machine.h"
 #include "core/world_order.h"
+#include "core/world_wallet.h"
 
 enum question_kind {
     QUESTION_PURCHASE,      /* the latest purchase of a product by a user */
@@ -29,6 +30,8 @@ enum question_kind {
     QUESTION_PRODUCT,       /* a product by its id */
     QUESTION_PRODUCTS,      /* products, by id */
     QUESTION_TICKET,        /* a ticket by its id, and the machine that it was served with */
+    QUESTION_WALLET,        /* a wallet and its account, by its key or its account's id */
+    QUESTION_TRANSFERS,     /* transfers of an account, newest first */
 };
 
 /* A purchase as GET /api/v1/purchases tells it. */
@@ -125,6 +128,24 @@ struct ticket_row {
     int64_t machine_id; /* served; else 0 */
 };
 
+/* A wallet, and whose it is. */
+struct wallet_row {
+    int64_t account_id;
+    unsigned char key[WALLET_KEY_BYTES];
+    int64_t balance_minor;
+    struct slice email;
+    struct slice name;
+    int64_t created_ms; /* of the account */
+};
+
+/* A transfer as one of its two accounts sees it. */
+struct transfer_line {
+    struct transfer_row row; /* its texts live as long as the question */
+    bool is_debit;           /* the account has paid */
+    bool has_other;          /* it was to or from another wallet, with the key below */
+    unsigned char other_key[WALLET_KEY_BYTES];
+};
+
 struct question_memory;
 
 struct question {
@@ -134,18 +155,20 @@ struct question {
     int64_t id;      /* ACCOUNT, INTAKE_ORDER, MACHINE, PRODUCT, TICKET; DEAD_LETTERS, INTAKE_RANGE, MACHINES,
                         PRODUCTS: only ids above it */
     int64_t id_last; /* INTAKE_RANGE: up to it */
-    int64_t id_before;  /* INTAKE_ORDERS: only ids below it */
-    int64_t account_id; /* INTAKE_ORDERS */
+    int64_t id_before; /* INTAKE_ORDERS, TRANSFERS: only ids below it, which for TRANSFERS is the id of one of
+                          the account's own, or INT64_MAX */
+    int64_t account_id; /* INTAKE_ORDERS, TRANSFERS, WALLET */
     bool has_status;    /* INTAKE_ORDERS: only those with `status` */
     enum intake_status status;
     bool is_open_only; /* ORDER_TOTALS: who asks often wants to know of open orders only; others may be 0 */
     size_t limit;      /* of lists: rows at most, 1..QUESTION_ROWS_MAX */
+    const unsigned char *key; /* WALLET: WALLET_KEY_BYTES, or NULL for `account_id`; until it is answered */
     /* asked and answered */
     struct purchase_lookup purchase;
     struct order_state *states; /* ORDER_STATES: the asker's array */
     size_t state_count;
     /* answered */
-    bool is_found; /* ORDER, ACCOUNT, INTAKE_ORDER, MACHINE, PRODUCT, TICKET */
+    bool is_found; /* ORDER, ACCOUNT, INTAKE_ORDER, MACHINE, PRODUCT, TICKET, WALLET */
     struct order_row order;
     struct order_totals totals;
     struct account_row account;
@@ -158,6 +181,8 @@ struct question {
     struct product_row product;       /* PRODUCT */
     struct product_row *products;     /* PRODUCTS: `count` of them */
     struct ticket_row ticket;
+    struct wallet_row wallet;
+    struct transfer_line *transfers; /* TRANSFERS: `count` of them */
     size_t count;
     struct question_memory *memory; /* begins as NULL */
 };

@@ -21,6 +21,18 @@
     "SELECT id, name, status, is_draining, usage_count, coalesce(lease_id, 0), created_at, updated_at FROM " \
     "machines "
 #define PRODUCT_COLUMNS "SELECT id, sku, product_name, stock, created_at, updated_at FROM products "
+#define WALLET_COLUMNS                                                                                      \
+    "SELECT account_id, public_key, balance_minor, created_at, email, full_name FROM wallets JOIN accounts" \
+    " ON accounts.id = account_id "
+/* Back from the account's last transfer, or from the one before the given one, by way of the rows. */
+#define TRANSFER_CHAIN                                                                                 \
+    "WITH RECURSIVE chain (id, nth) AS ("                                                              \
+    " SELECT CASE WHEN ?2 = 9223372036854775807 THEN"                                                  \
+    " (SELECT last_transfer_id FROM wallets WHERE account_id = ?1) ELSE"                               \
+    " (SELECT CASE ?1 WHEN from_account THEN from_previous_id WHEN to_account THEN to_previous_id END" \
+    " FROM transfers WHERE id = ?2) END, 1 UNION ALL"                                                  \
+    " SELECT CASE ?1 WHEN from_account THEN from_previous_id ELSE to_previous_id END, nth + 1"         \
+    " FROM chain JOIN transfers ON transfers.id = chain.id WHERE nth < ?3) "
 #define IS_EXECUTED "id <= (SELECT executed_id FROM intake_state)"
 
 static const char *const texts[ASK_COUNT] = {
@@ -49,6 +61,13 @@ static const char *const texts[ASK_COUNT] = {
     [ASK_PRODUCTS] = PRODUCT_COLUMNS "WHERE id > ?1 ORDER BY id LIMIT ?2",
     [ASK_TICKET] = "SELECT id, state, is_attached, expires_at, created_at, ended_at, end_lease_id, machine_id"
                    " FROM tickets WHERE id = ?1",
+    [ASK_WALLET_BY_KEY] = WALLET_COLUMNS "WHERE public_key = ?1",
+    [ASK_WALLET_BY_ACCOUNT] = WALLET_COLUMNS "WHERE account_id = ?1",
+    [ASK_TRANSFERS] = TRANSFER_CHAIN
+    "SELECT transfers.id, amount_minor, created_at, from_account, to_account, from_balance_minor,"
+    " to_balance_minor, product_id, purchase_id, kind, nonce, wallets.public_key"
+    " FROM chain JOIN transfers ON transfers.id = chain.id LEFT JOIN wallets"
+    " ON account_id = CASE ?1 WHEN from_account THEN to_account ELSE from_account END ORDER BY nth",
 };
 
 int sqlite_ask_init(struct sqlite_reader *reader)
@@ -418,6 +437,9 @@ enum err reader_ask(struct store_reader *base, struct question *question, struct
     case QUESTION_PRODUCTS:
     case QUESTION_TICKET:
         return ask_pool(&ask);
+    case QUESTION_WALLET:
+    case QUESTION_TRANSFERS:
+        return ask_wallets(&ask);
     case QUESTION_PURCHASE:
         break; /* store_read_purchases */
     }

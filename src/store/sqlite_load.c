@@ -53,9 +53,11 @@ static bool take_id(struct sqlite_loader *loader, enum sequence sequence, int64_
 
 /* --- products --- */
 
-static const char products_text[] = "SELECT id, initial_stock, stock, price_minor, per_user_limit, "
-                                    "start_time, end_time, created_at, updated_at,"
-                                    " sku, product_name, state, end_reason FROM products ORDER BY id";
+static const char products_text[] =
+    "SELECT id, initial_stock, stock, price_minor, per_user_limit, "
+    "start_time, end_time, created_at, updated_at,"
+    " sku, product_name, state, end_reason, category, is_featured FROM products "
+    "ORDER BY id";
 
 static bool values_are_sound(const struct product_values *values)
 {
@@ -81,7 +83,7 @@ static bool remember_product(struct sqlite_loader *loader, struct product *produ
 static enum err load_product(struct sqlite_loader *loader, sqlite3_stmt *row)
 {
     int64_t id = sqlite3_column_int64(row, 0);
-    bool is_sound = row_has_types(row, "iiiiiiiiittt?") && take_id(loader, SEQUENCE_PRODUCTS, id);
+    bool is_sound = row_has_types(row, "iiiiiiiiittt?ti") && take_id(loader, SEQUENCE_PRODUCTS, id);
     struct slice sku = row_text(row, 9);
     struct product_values values = {
         .name = row_text(row, 10),
@@ -100,8 +102,12 @@ static enum err load_product(struct sqlite_loader *loader, sqlite3_stmt *row)
                world_product(loader->world, sku) == NULL;
     if (!is_sound)
         return load_damaged(loader, "products", id);
+    const struct product_labels labels = {
+        .category = row_text(row, 13), .is_featured = sqlite3_column_int(row, 14) != 0};
     struct product *product = world_load_product(loader->world, id, sku, &values);
-    return product != NULL && remember_product(loader, product) ? ERR_NONE : load_no_memory(loader);
+    return product != NULL && world_load_labels(product, &labels) && remember_product(loader, product)
+               ? ERR_NONE
+               : load_no_memory(loader);
 }
 
 static int compare_id(const void *key, const void *element)
@@ -219,6 +225,7 @@ static enum err set_next_ids(struct sqlite_loader *loader)
     loader->world->next_key_id = next[SEQUENCE_KEYS];
     loader->world->next_work_id = next[SEQUENCE_WORK];
     loader->world->next_account_id = next[SEQUENCE_ACCOUNTS];
+    loader->world->next_transfer_id = next[SEQUENCE_TRANSFERS];
     return ERR_NONE;
 }
 
@@ -257,6 +264,8 @@ enum err load_world(struct store *base, struct world *world, const struct comman
         err = load_orders(&loader);
     if (err == ERR_NONE)
         err = load_pool(&loader);
+    if (err == ERR_NONE)
+        err = load_wallets(&loader);
     if (err == ERR_NONE)
         err = load_table(&loader, sequences_text, load_sequence);
     if (err == ERR_NONE)

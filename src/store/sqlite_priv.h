@@ -12,7 +12,7 @@
 
 /* --- sqlite_schema.c: the file, and what its tables look like --- */
 
-enum { SCHEMA_VERSION = 4, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
+enum { SCHEMA_VERSION = 5, SCHEMA_APPLICATION_ID = 0x44425354 /* "DBST" */ };
 
 /* Brings the tables from `version` - 1 to `version`; its last statement sets user_version. */
 struct schema_step {
@@ -25,6 +25,7 @@ extern const char sqlite_001_sql[];
 extern const char sqlite_002_sql[];
 extern const char sqlite_003_sql[];
 extern const char sqlite_004_sql[];
+extern const char sqlite_005_sql[];
 
 enum schema_file { SCHEMA_FILE_ABSENT, SCHEMA_FILE_EMPTY, SCHEMA_FILE_STORE };
 
@@ -108,6 +109,9 @@ enum statement {
     STATEMENT_TICKET_ADD,
     STATEMENT_TICKET_SET,
     STATEMENT_POOL_SET,
+    STATEMENT_WALLET_ADD,
+    STATEMENT_WALLET_SET,
+    STATEMENT_TRANSFER_ADD,
     STATEMENT_SEQUENCE_SET,
     STATEMENT_SEQUENCE_MOVE,
     STATEMENT_COUNT
@@ -119,6 +123,7 @@ enum sequence {
     SEQUENCE_KEYS,
     SEQUENCE_WORK,
     SEQUENCE_ACCOUNTS,
+    SEQUENCE_TRANSFERS,
     SEQUENCE_COUNT
 };
 
@@ -170,6 +175,10 @@ MUST_CHECK enum err write_order_change(struct sqlite_batch *batch, const struct 
 
 MUST_CHECK enum err write_pool_change(struct sqlite_batch *batch, const struct change *change);
 
+/* --- sqlite_write_wallets.c: the changes of wallets and transfers --- */
+
+MUST_CHECK enum err write_wallet_change(struct sqlite_batch *batch, const struct change *change);
+
 /* --- sqlite_load.c --- */
 
 struct sqlite_loader {
@@ -205,6 +214,10 @@ MUST_CHECK enum err load_orders(struct sqlite_loader *loader);
 
 MUST_CHECK enum err load_pool(struct sqlite_loader *loader);
 
+/* --- sqlite_load_wallets.c: wallets and transfers --- */
+
+MUST_CHECK enum err load_wallets(struct sqlite_loader *loader);
+
 /* store_load. After an error the world holds part of the store and is of no use. */
 MUST_CHECK enum err load_world(struct store *base, struct world *world, const struct command *const *commands,
     size_t count, struct error *error);
@@ -237,6 +250,9 @@ enum ask_statement {
     ASK_PRODUCT,
     ASK_PRODUCTS,
     ASK_TICKET,
+    ASK_WALLET_BY_KEY,
+    ASK_WALLET_BY_ACCOUNT,
+    ASK_TRANSFERS,
     ASK_COUNT
 };
 
@@ -274,6 +290,9 @@ enum err ask_damaged(const struct ask *ask, const char *table, int64_t id);
 /* sqlite_ask_pool.c: questions about machines, tickets and the list of products. */
 MUST_CHECK enum err ask_pool(struct ask *ask);
 
+/* sqlite_ask_wallets.c: questions about wallets and their transfers. */
+MUST_CHECK enum err ask_wallets(struct ask *ask);
+
 /* What SQLite says; SQLITE_OK. */
 MUST_CHECK int sqlite_ask_init(struct sqlite_reader *reader);
 void sqlite_ask_fini(struct sqlite_reader *reader);
@@ -281,6 +300,7 @@ MUST_CHECK enum err reader_ask(struct store_reader *base, struct question *quest
 
 /* Text for a statement that is reset before `text` goes away. */
 void bind_text(sqlite3_stmt *statement, int at, struct slice text);
+void bind_blob(sqlite3_stmt *statement, int at, const void *bytes, size_t size); /* as for text */
 void bind_i64(sqlite3_stmt *statement, int at, int64_t value);
 void bind_null(sqlite3_stmt *statement, int at);
 

@@ -18,12 +18,12 @@ static const char purchase_text[] =
     " WHERE purchase_log.id = ?1 AND user_id = ?2 AND sku = ?3";
 
 /* One statement, so one snapshot. The ids lead to the rows: without an index by product there is no other way
- * but to read them all. Only the user of a machine begins with a blank (core/machine.h). */
+ * but to read them all. Only users who pay begin with a blank (core/machine.h, wallet.h). */
 static const char sale_totals_text[] =
     "SELECT initial_stock, stock, per_user_limit, state, coalesce(end_reason, ''), units, buyers,"
-    " by_machines FROM products,"
+    " by_payers FROM products,"
     " (SELECT count(*) AS units, count(DISTINCT user_id) FILTER (WHERE user_id NOT LIKE ' %') AS buyers,"
-    " count(*) FILTER (WHERE user_id LIKE ' %') AS by_machines FROM purchase_log"
+    " count(*) FILTER (WHERE user_id LIKE ' %') AS by_payers FROM purchase_log"
     " WHERE id BETWEEN ?2 AND ?3 AND product_id = ?1) WHERE products.id = ?1";
 
 static int open_connection(struct sqlite_reader *reader, const char *path)
@@ -116,7 +116,7 @@ enum err reader_sale_totals(struct store_reader *base, struct sale_totals *total
         totals->per_user_limit = sqlite3_column_int64(row, 2);
         totals->unit_count = sqlite3_column_int64(row, 5);
         totals->buyer_count = sqlite3_column_int64(row, 6);
-        totals->machine_unit_count = sqlite3_column_int64(row, 7);
+        totals->payer_unit_count = sqlite3_column_int64(row, 7);
         if (!sale_state_from_name(row_text(row, 3), &totals->state) ||
             !end_reason_from_name(row_text(row, 4), &totals->end_reason))
             err =

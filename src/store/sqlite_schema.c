@@ -29,6 +29,7 @@ static const struct schema_step steps[] = {
     {2, sqlite_002_sql},
     {3, sqlite_003_sql},
     {4, sqlite_004_sql},
+    {5, sqlite_005_sql},
 };
 _Static_assert(sizeof steps / sizeof steps[0] == SCHEMA_VERSION, "one step a version");
 

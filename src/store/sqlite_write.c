@@ -38,6 +38,7 @@ const struct slice sequence_names[SEQUENCE_COUNT] = {
     [SEQUENCE_KEYS] = SLICE_INIT("idempotency_keys"),
     [SEQUENCE_WORK] = SLICE_INIT("work"),
     [SEQUENCE_ACCOUNTS] = SLICE_INIT("accounts"),
+    [SEQUENCE_TRANSFERS] = SLICE_INIT("transfers"),
 };
 
 static const char *const statement_texts[STATEMENT_COUNT] = {
@@ -108,6 +109,15 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                              " machine_id = ?5, ended_at = ?6 WHERE id = ?1",
     [STATEMENT_POOL_SET] =
         "UPDATE pool SET next_machine_id = ?1, next_lease_id = ?2, next_ticket_id = ?3 WHERE id = 1",
+    [STATEMENT_WALLET_ADD] =
+        ("INSERT INTO wallets (account_id, balance_minor, last_transfer_id, updated_at, public_key)"
+         " VALUES (?1, ?2, ?3, ?4, ?5)"),
+    [STATEMENT_WALLET_SET] =
+        "UPDATE wallets SET balance_minor = ?2, last_transfer_id = ?3, updated_at = ?4 WHERE account_id = ?1",
+    [STATEMENT_TRANSFER_ADD] =
+        ("INSERT INTO transfers (id, kind, amount_minor, from_account, to_account, from_previous_id,"
+         " to_previous_id, product_id, purchase_id, created_at, from_balance_minor, to_balance_minor, nonce,"
+         " fingerprint) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"),
     [STATEMENT_SEQUENCE_SET] = "UPDATE sequences SET next_value = ?1 WHERE name = ?2",
     [STATEMENT_SEQUENCE_MOVE] = "UPDATE sequences SET next_value = next_value + ?1 WHERE name = ?2",
 };
@@ -136,6 +146,12 @@ void write_fini(struct sqlite_store *store)
 void bind_text(sqlite3_stmt *statement, int at, struct slice text)
 {
     int rc = sqlite3_bind_text(statement, at, text.len == 0 ? "" : text.base, (int)text.len, SQLITE_STATIC);
+    ENSURE(rc == SQLITE_OK);
+}
+
+void bind_blob(sqlite3_stmt *statement, int at, const void *bytes, size_t size)
+{
+    int rc = sqlite3_bind_blob(statement, at, bytes, (int)size, SQLITE_STATIC);
     ENSURE(rc == SQLITE_OK);
 }
 
@@ -295,8 +311,7 @@ static enum err add_key(struct sqlite_batch *batch, const struct key_record *key
     bind_i64(statement, 1, key->id);
     bind_text(statement, 2, key->scope);
     bind_text(statement, 3, key->key);
-    int rc = sqlite3_bind_blob(statement, 4, key->fingerprint, FINGERPRINT_BYTES, SQLITE_STATIC);
-    ENSURE(rc == SQLITE_OK);
+    bind_blob(statement, 4, key->fingerprint, FINGERPRINT_BYTES);
     bind_i64(statement, 5, (int64_t)key->result);
     bind_i64(statement, 6, key->number);
     bind_i64(statement, 7, key->time_ms);
@@ -380,6 +395,10 @@ static enum err write_change(struct sqlite_batch *batch, const struct change *ch
     case CHANGE_TICKET_ENDED:
     case CHANGE_POOL_UPDATED:
         return write_pool_change(batch, change);
+    case CHANGE_WALLET_ADDED:
+    case CHANGE_WALLET_UPDATED:
+    case CHANGE_TRANSFER_ADDED:
+        return write_wallet_change(batch, change);
     default:
         return write_order_change(batch, change);
     }

@@ -30,8 +30,7 @@ static enum err add_order(
     bind_i64(statement, 11, order->priority);
     bind_i64(statement, 12, request->is_sync);
     bind_i64_or_null(statement, 13, order->deadline_ms);
-    int rc = sqlite3_bind_blob(statement, 14, order->fingerprint, FINGERPRINT_BYTES, SQLITE_STATIC);
-    ENSURE(rc == SQLITE_OK);
+    bind_blob(statement, 14, order->fingerprint, FINGERPRINT_BYTES);
     bind_i64(statement, 15, order->created_ms);
     return run_write(batch, STATEMENT_ORDER_ADD);
 }

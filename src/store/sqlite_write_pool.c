@@ -87,8 +87,8 @@ static enum err label_product(struct sqlite_batch *batch, const struct change *c
 {
     sqlite3_stmt *statement = batch->store->statements[STATEMENT_PRODUCT_LABEL];
     bind_i64(statement, 1, change->product->id);
-    bind_text(statement, 2, change->labels.category);
-    bind_i64(statement, 3, change->labels.is_featured);
+    bind_text(statement, 2, change->product->labels.category);
+    bind_i64(statement, 3, change->product->labels.is_featured);
     return run_write_one(batch, STATEMENT_PRODUCT_LABEL);
 }
 

@@ -40,9 +40,9 @@ struct sale_totals {
     int64_t initial_stock;
     int64_t stock;
     int64_t per_user_limit;
-    int64_t unit_count;         /* rows of purchases */
-    int64_t machine_unit_count; /* those that machines sold, to whoever came */
-    int64_t buyer_count;        /* different users of the others */
+    int64_t unit_count;       /* rows of purchases */
+    int64_t payer_unit_count; /* those of machines and wallets: who pays may have as many as he likes */
+    int64_t buyer_count;      /* different users of the others */
 };
 
 /* Up to when things are due, for store_load_due. */

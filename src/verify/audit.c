@@ -5,6 +5,7 @@
 
 #include "verify/db.h"
 #include "verify/order_items.h"
+#include "verify/words.h"
 
 /* integrity_check is to look at the structure only: what the CHECKs of the schema demand are invariants here,
  * each with a name, and a row broken on purpose or by accident is reported once. */
@@ -17,6 +18,8 @@ enum err audit_init(struct audit *audit, sqlite3 *db, struct error *error)
     if (audit->claims == NULL)
         return error_set(error, ERR_MEMORY, "no memory for the audit");
     enum err err = db_exec(db, "PRAGMA ignore_check_constraints = ON", "set up the audit", error);
+    if (err == ERR_NONE)
+        err = words_register(db, error);
     return err == ERR_NONE ? order_items_register(db, error) : err;
 }
 
@@ -47,6 +50,10 @@ static bool applies_to_store(const struct invariant *invariant, const struct sub
         return store->has_vending_journal;
     case INVARIANT_OF_VENDING_COMPLETE:
         return store->has_vending_journal && store->is_complete;
+    case INVARIANT_OF_MARKET:
+        return store->has_market_journal;
+    case INVARIANT_OF_MARKET_COMPLETE:
+        return store->has_market_journal && store->is_complete;
     default:
         return false;
     }

@@ -40,6 +40,7 @@ struct subject {
     bool has_order_journal;   /* is_store: a journal speaks of orders with slow payment */
     bool has_trading_journal; /* is_store: a journal speaks of trading orders */
     bool has_vending_journal; /* is_store: a journal speaks of vending machines */
+    bool has_market_journal;  /* is_store: a journal speaks of wallets */
     int64_t product_id;       /* 0: there is no such product, only a journal that speaks of it */
     struct slice sku;
     bool has_users; /* it is known how many users came */

@@ -222,6 +222,8 @@ static void put_scope(struct strbuf *text, const struct verify_summary *summary)
         put_count(text, ", ", summary->trading_orders, "trading order");
     if (summary->leases > 0)
         put_count(text, ", ", summary->leases, "lease");
+    if (summary->transfers > 0)
+        put_count(text, ", ", summary->transfers, "transfer");
 }
 
 void audit_report_verdict(struct audit_report *report, const struct verify_summary *summary)
@@ -232,10 +234,10 @@ void audit_report_verdict(struct audit_report *report, const struct verify_summa
     strbuf_put(json, report->is_in_products ? SLICE("]") : SLICE(",\"products\":[]"));
     strbuf_printf(json,
         ",\"checks\":%" PRId64 ",\"violated\":%" PRId64 ",\"unchecked\":%" PRId64 ",\"purchases\":%" PRId64
-        ",\"orders\":%" PRId64 ",\"tradingOrders\":%" PRId64 ",\"leases\":%" PRId64
+        ",\"orders\":%" PRId64 ",\"tradingOrders\":%" PRId64 ",\"leases\":%" PRId64 ",\"transfers\":%" PRId64
         ",\"durationMs\":%.3f,\"verdict\":\"%s\"}\n",
         summary->checks, summary->violated, summary->unchecked, summary->purchases, summary->orders,
-        summary->trading_orders, summary->leases, ms, failed == 0 ? "PASS" : "FAIL");
+        summary->trading_orders, summary->leases, summary->transfers, ms, failed == 0 ? "PASS" : "FAIL");
     if (report->is_quiet && failed == 0)
         return;
     if (failed == 0)

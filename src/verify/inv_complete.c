@@ -16,7 +16,8 @@ const struct invariant inv_complete = {
     .statement = "Nothing is in the store that nobody was told of, or may have been.",
     .source = "flash-sale contract 8 (NF-6, no partial purchase)",
     .scope = INVARIANT_OF_COMPLETE,
-    .claim = "SELECT count(*) = 0, count(*) || ' purchases that the journals cannot explain' "
+    .claim = "SELECT count(*) = 0, audit_count(count(*), 'purchase that the journals cannot explain', "
+             "'purchases that the journals cannot explain') "
              "FROM main.purchases AS p "
              "WHERE " UNEXPLAINED,
     .witness =

@@ -65,10 +65,10 @@ const struct invariant inv_deliveries = {
         "was executed.",
     .source = "order intake contract (exactly in order of acceptance; 409 once executed)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT count(*) = 0, 'executed up to ' || ifnull((SELECT max(executed_id) "
-        "FROM temp.audit_intake_state), 0) || ' in ' || (SELECT count(*) FROM temp.audit_intake_deliveries) "
-        "|| ' deliveries, ' || count(*) || ' faults' "
-        "FROM (" FAULTS ")",
+    .claim = "SELECT count(*) = 0, 'executed up to ' || ifnull((SELECT max(executed_id) "
+             "FROM temp.audit_intake_state), 0) || ' in ' || audit_count((SELECT count(*) FROM "
+             "temp.audit_intake_deliveries), "
+             "'delivery', 'deliveries') || ', ' || audit_count(count(*), 'fault', 'faults') "
+             "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -18,8 +18,9 @@ const struct invariant inv_delivery_work = {
     .statement = "Handing trading orders over is one piece of work that is always to be done.",
     .source = "schema of the table work",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, (SELECT count(*) FROM temp.audit_work WHERE kind = 'intake-delivery') || "
-             "' pieces of work of this kind' "
+    .claim = "SELECT count(*) = 0, audit_count((SELECT count(*) FROM temp.audit_work WHERE kind = "
+             "'intake-delivery'), "
+             "'piece of work of this kind', 'pieces of work of this kind') "
              "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

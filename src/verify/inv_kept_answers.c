@@ -21,7 +21,8 @@ const struct invariant inv_kept_answers = {
     .statement = "Every answer that is kept for its Idempotency-Key is whole, and there is one for each key.",
     .source = "schema version 1 (idempotency_keys)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, (SELECT count(*) FROM main.idempotency_keys) || ' answers kept, ' || "
+    .claim = "SELECT count(*) = 0, audit_count((SELECT count(*) FROM main.idempotency_keys), 'answer kept', "
+             "'answers kept') || ', ' || "
              "count(*) || "
              "' of them not as they must be' "
              "FROM (" FAULTS ")",

@@ -63,12 +63,12 @@ const struct invariant inv_leases = {
         "completed one what was chosen.",
     .source = "vending contract (Leases are fenced)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT faults = 0, leases || ' leases that have ended, ' || completed || ' of them completed, ' "
-        "|| holders || ' that go on; ' || faults || ' faults' "
-        "FROM (SELECT count(*) AS leases, ifnull(sum(outcome IS 'completed'), 0) AS completed "
-        "FROM temp.audit_leases) "
-        "CROSS JOIN (SELECT count(*) AS holders FROM temp.audit_holders) "
-        "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",
+    .claim = "SELECT faults = 0, audit_count(leases, 'lease that has ended', 'leases that have ended') || ', "
+             "' || completed || ' of them completed, ' "
+             "|| holders || ' that go on; ' || audit_count(faults, 'fault', 'faults') "
+             "FROM (SELECT count(*) AS leases, ifnull(sum(outcome IS 'completed'), 0) AS completed "
+             "FROM temp.audit_leases) "
+             "CROSS JOIN (SELECT count(*) AS holders FROM temp.audit_holders) "
+             "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

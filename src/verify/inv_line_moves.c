@@ -9,8 +9,9 @@ const struct invariant inv_line_moves = {
     .statement = "Nobody waits while there is a machine that could be taken.",
     .source = "vending contract (Waiting line: 200 as soon as a machine is free)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT waiting = 0 OR machines = 0, waiting || ' users wait, ' || machines || "
-             "' machines could be taken' "
+    .claim = "SELECT waiting = 0 OR machines = 0, audit_count(waiting, 'user waits', 'users wait') || ', ' "
+             "|| audit_count(machines, "
+             "'machine could be taken', 'machines could be taken') "
              "FROM (SELECT count(*) AS waiting FROM temp.audit_tickets WHERE state = 'waiting') "
              "CROSS JOIN (SELECT count(*) AS machines FROM temp.audit_machines WHERE " CAN_BE_TAKEN ")",
     .witness = "SELECT id, 'machine ' || id || ' is idle, while ticket ' || "

@@ -47,7 +47,8 @@ const struct invariant inv_machines = {
                  "lease that ends some time exactly when it is not idle.",
     .source = "vending contract (Objects; Selection and life of a machine)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT faults = 0, machines || ' machines, ' || idle || ' of them idle; ' || faults "
+    .claim = "SELECT faults = 0, audit_count(machines, 'machine', 'machines') || ', ' || idle || ' of them "
+             "idle; ' || faults "
              "|| ' not as they must be' "
              "FROM (SELECT count(*) AS machines, ifnull(sum(status IS 'idle'), 0) AS idle "
              "FROM temp.audit_machines) "

@@ -36,8 +36,9 @@ const struct invariant inv_nobody_overtaken = {
     .statement = "Nobody is given a machine while somebody waits who came before.",
     .source = "vending contract (Waiting line: first come, first served)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, (SELECT count(*) FROM temp.audit_tickets) || ' tickets, ' || count(*) || "
-             "' leases out of turn' "
+    .claim = "SELECT count(*) = 0, audit_count((SELECT count(*) FROM temp.audit_tickets), 'ticket', "
+             "'tickets') || ', ' || audit_count(count(*), "
+             "'lease out of turn', 'leases out of turn') "
              "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -57,7 +57,8 @@ const struct invariant inv_notifications = {
         "and is either delivered or still to do.",
     .source = "orders contract (Notifications)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT faults = 0, notifications || ' notifications: ' || delivered || ' delivered, ' || "
+    .claim = "SELECT faults = 0, audit_count(notifications, 'notification', 'notifications') || ': ' || "
+             "delivered || ' delivered, ' || "
              "(notifications - delivered) || ' to do or dead; ' || faults || ' not as they must be' "
              "FROM (SELECT count(*) AS notifications, count(delivered_at) AS delivered "
              "FROM temp.audit_notifications) "

@@ -11,10 +11,10 @@ const struct invariant inv_one_holder = {
     .statement = "At no time did two users hold one machine.",
     .source = "vending contract (Leases are fenced)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT count(*) = 0, (SELECT count(*) FROM temp.audit_all_leases) || ' leases, ' || count(*) || "
-        "' of them given out while the machine had another' "
-        "FROM temp.audit_overlaps",
+    .claim = "SELECT count(*) = 0, audit_count((SELECT count(*) FROM temp.audit_all_leases), 'lease', "
+             "'leases') || ', ' || count(*) || "
+             "' of them given out while the machine had another' "
+             "FROM temp.audit_overlaps",
     .witness = "SELECT id, 'lease ' || id || ' of machine ' || machine_id || ' started at ' || " AUDIT_TIME(
         "started_at") " || ', but lease ' || id_before || CASE "
                       "WHEN ended_before IS NULL THEN ' goes on' "

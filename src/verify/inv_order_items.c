@@ -14,7 +14,8 @@ const struct invariant inv_order_items = {
     .statement = "Every order's items are quantities and prices that can be, and come to its amount.",
     .source = "orders contract (POST /orders/sync, 422)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, count(*) || ' orders whose items do not come to their amount' "
+    .claim = "SELECT count(*) = 0, audit_count(count(*), 'order', 'orders') || ' whose items do not come to "
+             "their amount' "
              "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

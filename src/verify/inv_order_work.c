@@ -33,8 +33,9 @@ const struct invariant inv_order_work = {
         "Every order that is not final has its payment among the work to do, and no other order has.",
     .source = "orders contract (After a crash)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, (SELECT count(*) FROM temp.audit_work WHERE kind = 'payment') || "
-             "' payments to do, ' || count(*) || ' that are missing or should not be' "
-             "FROM (" FAULTS ")",
+    .claim =
+        "SELECT count(*) = 0, audit_count((SELECT count(*) FROM temp.audit_work WHERE kind = 'payment'), "
+        "'payment to do', 'payments to do') || ', ' || count(*) || ' that are missing or should not be' "
+        "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -53,7 +53,8 @@ const struct invariant inv_orders = {
     .source = "orders contract (POST /orders/sync, GET /orders/{id})",
     .scope = INVARIANT_OF_STORE,
     .claim =
-        "SELECT faults = 0, orders || ' orders: ' || pending || ' pending, ' || processing || "
+        "SELECT faults = 0, audit_count(orders, 'order', 'orders') || ': ' || pending || ' pending, ' || "
+        "processing || "
         "' processing, ' || completed || ' completed, ' || failed || ' failed, ' || cancelled || "
         "' cancelled; ' || faults || ' not as they must be' "
         "FROM (SELECT count(*) AS orders, ifnull(sum(status = 'pending'), 0) AS pending, "

@@ -11,7 +11,8 @@ const struct invariant inv_orders_complete = {
     .statement = "No order is in the store that nobody was told of, or may have been.",
     .source = "orders contract (an order that cannot be paid in time is not accepted)",
     .scope = INVARIANT_OF_ORDERS_COMPLETE,
-    .claim = "SELECT count(*) = 0, count(*) || ' orders that the journals cannot explain' "
+    .claim = "SELECT count(*) = 0, audit_count(count(*), 'order that the journals cannot explain', 'orders "
+             "that the journals cannot explain') "
              "FROM temp.audit_orders AS o "
              "WHERE " UNEXPLAINED,
     .witness = "SELECT o.id, " AUDIT_ORDER " || ' was never acknowledged' "

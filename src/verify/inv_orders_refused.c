@@ -16,7 +16,8 @@ const struct invariant inv_orders_refused = {
     .statement = "No order that was always refused is in the store, unless it was cancelled.",
     .source = "orders contract (POST /orders/sync, 503)",
     .scope = INVARIANT_OF_ORDERS,
-    .claim = "SELECT found = 0, refused || ' orders always refused, ' || found || ' of them in the store' "
+    .claim = "SELECT found = 0, audit_count(refused, 'order always refused', 'orders always refused') || ', "
+             "' || found || ' of them in the store' "
              "FROM (SELECT count(*) AS refused FROM (" REFUSED ")) "
              "CROSS JOIN (SELECT count(*) AS found FROM temp.audit_orders WHERE status IS NOT 'cancelled' "
              "AND order_id IN (SELECT order_id FROM (" REFUSED ")))",

@@ -15,7 +15,7 @@ const struct invariant inv_refused = {
     .source = "flash-sale contract 8 (NF-6, no partial purchase)",
     .scope = INVARIANT_OF_JOURNAL,
     .claim = "SELECT count(p.id) = 0, (SELECT count(*) FROM (" REFUSED ")) || ' users always refused, ' || "
-             "count(p.id) || ' purchases by them' "
+             "audit_count(count(p.id), 'purchase by them', 'purchases by them') "
              "FROM main.purchases AS p "
              "WHERE p.product_id = :product AND p.user_id IN (SELECT user_id FROM (" REFUSED "))",
     .witness =

@@ -4,8 +4,8 @@
  * in the table is safe by itself; one whose row was deleted (a product was removed or made anew) is safe only
  * below next_value; so are those of orders and notifications, which share the sequence of work and stay when
  * their work is gone. In a database each node takes blocks of ids from next_value, so every id has to be
- * below it. Ids without a row are known from the answers that the store keeps, from leases, and from
- * the journals.
+ * below it. Ids without a row are known from the answers that the store keeps, from leases, from
+ * spends, and from the journals.
  * Machines, leases and tickets have numbers of their own, in the one row of pool, of both kinds of store.
  */
 #include "verify/invariant.h"
@@ -42,6 +42,16 @@
     "' has bought, comes again: the next one is ' || s.next_id "                                            \
     "FROM temp.audit_sequences AS s CROSS JOIN temp.audit_choices AS c "                                    \
     "WHERE s.name = 'purchases' AND c.purchase_id + c.units > s.next_id "                                   \
+    "UNION ALL "                                                                                            \
+    "SELECT j.transfer_id, 'transfer id ' || j.transfer_id || ', which was acknowledged (journal ' || "     \
+    "j.file || ', line ' || j.line || '), comes again: the next one is ' || s.next_id "                     \
+    "FROM temp.audit_market_journal AS j JOIN temp.audit_sequences AS s ON s.name = 'transfers' "           \
+    "WHERE j.transfer_id >= s.next_id "                                                                     \
+    "UNION ALL "                                                                                            \
+    "SELECT s.purchase_id, 'purchase id ' || s.purchase_id || ', which spend ' || s.id || ' has paid for, " \
+    "comes again: the next one is ' || n.next_id "                                                          \
+    "FROM temp.audit_sequences AS n CROSS JOIN temp.audit_spends AS s "                                     \
+    "WHERE n.name = 'purchases' AND s.purchase_id >= n.next_id "                                            \
     "UNION ALL "                                                                                            \
     "SELECT 0, 'there are ' || count(*) || ' rows that say which machine, lease and ticket come next' "     \
     "FROM temp.audit_pool "                                                                                 \
@@ -80,9 +90,10 @@ const struct invariant inv_sequences = {
     .statement = "No id that was ever given out can be given out again.",
     .source = "flash-sale contract 17 (purchaseNo unique for ever)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, 'next purchase id ' "
-             "|| ifnull((SELECT next_id FROM temp.audit_sequences WHERE name = 'purchases'), 'unknown') "
-             "|| ', ' || count(*) || ' ids could be given out again' "
-             "FROM (" FAULTS ")",
+    .claim =
+        "SELECT count(*) = 0, 'next purchase id ' "
+        "|| ifnull((SELECT next_id FROM temp.audit_sequences WHERE name = 'purchases'), 'unknown') "
+        "|| ', ' || audit_count(count(*), 'id could be given out again', 'ids could be given out again') "
+        "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -29,7 +29,8 @@ const struct invariant inv_served_tickets = {
     .statement = "Every ticket that was served has one lease, and no other ticket has any.",
     .source = "vending contract (Waiting line)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT faults = 0, served || ' tickets served; ' || faults || ' faults' "
+    .claim = "SELECT faults = 0, audit_count(served, 'ticket served', 'tickets served') || '; ' || "
+             "audit_count(faults, 'fault', 'faults') "
              "FROM (SELECT count(*) AS served FROM temp.audit_tickets WHERE state = 'served') "
              "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",

@@ -50,11 +50,11 @@ const struct invariant inv_tickets = {
         "The tickets are numbered from 1 without a gap, each once, and each waits or has ended in one way.",
     .source = "vending contract (Waiting line)",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT faults = 0, tickets || ' tickets: ' || waiting || ' wait, ' || served || ' were served; ' "
-        "|| faults || ' not as they must be' "
-        "FROM (SELECT count(*) AS tickets, ifnull(sum(state IS 'waiting'), 0) AS waiting, "
-        "ifnull(sum(state IS 'served'), 0) AS served FROM temp.audit_tickets) "
-        "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",
+    .claim = "SELECT faults = 0, audit_count(tickets, 'ticket', 'tickets') || ': ' || waiting || ' wait, ' "
+             "|| served || ' were served; ' "
+             "|| faults || ' not as they must be' "
+             "FROM (SELECT count(*) AS tickets, ifnull(sum(state IS 'waiting'), 0) AS waiting, "
+             "ifnull(sum(state IS 'served'), 0) AS served FROM temp.audit_tickets) "
+             "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -14,8 +14,9 @@ const struct invariant inv_trading_complete = {
     .statement = "No more trading orders are in the store than clients were told of, or may have been.",
     .source = "order intake contract (acknowledged = stored)",
     .scope = INVARIANT_OF_TRADING_COMPLETE,
-    .claim = "SELECT untold <= unknown, untold || ' trading orders that nobody was told of, ' || unknown || "
-             "' answers unknown' "
+    .claim = "SELECT untold <= unknown, audit_count(untold, 'trading order that nobody was told of', "
+             "'trading orders that nobody was told of') || ', ' || audit_count(unknown, "
+             "'answer unknown', 'answers unknown') "
              "FROM (SELECT count(*) AS untold FROM temp.audit_intake_orders AS o WHERE " UNTOLD ") "
              "CROSS JOIN (SELECT count(*) AS unknown FROM temp.audit_order_journal "
              "WHERE face = 'intake' AND outcome = 'unknown')",

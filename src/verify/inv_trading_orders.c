@@ -45,7 +45,8 @@ const struct invariant inv_trading_orders = {
     .source = "order intake contract (each acknowledged order exactly once)",
     .scope = INVARIANT_OF_STORE,
     .claim =
-        "SELECT faults = 0, orders || ' trading orders, ' || cancelled || ' of them cancelled; ' || faults "
+        "SELECT faults = 0, audit_count(orders, 'trading order', 'trading orders') || ', ' || cancelled || ' "
+        "of them cancelled; ' || faults "
         "|| ' not as they must be' "
         "FROM (SELECT count(*) AS orders, count(cancelled_at) AS cancelled FROM temp.audit_intake_orders) "
         "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",

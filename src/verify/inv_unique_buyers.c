@@ -12,13 +12,13 @@ const struct invariant inv_unique_buyers = {
              "WHEN 1 THEN users || ' unique users = ' || user_purchases || ' purchases' "
              "ELSE users || ' unique users, at most ' || per_user_limit || ' each: ' || user_purchases || "
              "' purchases' END || CASE WHEN user_purchases = purchases THEN '' "
-             "ELSE ', and ' || (purchases - user_purchases) || ' by machines' END "
+             "ELSE ', and ' || (purchases - user_purchases) || ' by who pays' END "
              "FROM temp.audit "
              "WHERE product_id = :product",
     .witness =
         "SELECT p.id, " AUDIT_PURCHASE " || ' has a buyer who had bought ' || r.purchases || ' times' "
         "FROM temp.audit_repeats AS r JOIN temp.audit_shared AS s JOIN main.purchases AS p ON p.id = s.id "
         "AND p.product_id = r.product_id AND p.user_id = r.user_id "
-        "WHERE r.product_id = :product AND r.purchases > 1 AND NOT r.is_machine "
+        "WHERE r.product_id = :product AND r.purchases > 1 AND NOT r.is_payer "
         "ORDER BY p.id",
 };

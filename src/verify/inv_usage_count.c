@@ -14,7 +14,8 @@ const struct invariant inv_usage_count = {
     .statement = "A machine's usage count is the number of its completed leases.",
     .source = "vending contract (Selection and life of a machine)",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT faults = 0, used || ' uses of ' || machines || ' machines; ' || faults || ' miscounted' "
+    .claim = "SELECT faults = 0, audit_count(used, 'use of', 'uses of') || ' ' || audit_count(machines, "
+             "'machine', 'machines') || '; ' || faults || ' miscounted' "
              "FROM (SELECT count(*) AS machines, ifnull(sum(usage_count), 0) AS used "
              "FROM temp.audit_machines) "
              "CROSS JOIN (SELECT count(*) AS faults FROM (" FAULTS "))",

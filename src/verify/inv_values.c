@@ -41,6 +41,7 @@ const struct invariant inv_values = {
     .statement = "Every product and purchase holds values that the schema allows.",
     .source = "schema version 1",
     .scope = INVARIANT_OF_STORE,
-    .claim = "SELECT count(*) = 0, count(*) || ' rows with a value that cannot be' FROM (" FAULTS ")",
+    .claim = "SELECT count(*) = 0, audit_count(count(*), 'row with a value that cannot be', 'rows with a "
+             "value that cannot be') FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -28,12 +28,13 @@ const struct invariant inv_vending_complete = {
         "No machine was given out and nothing was sold by one that nobody was told of, or may have been.",
     .source = "vending contract (a refusal changes nothing)",
     .scope = INVARIANT_OF_VENDING_COMPLETE,
-    .claim =
-        "SELECT untold <= lost AND unexplained = 0, untold || ' leases that nobody was told of, ' || lost "
-        "|| ' answers unknown; ' || unexplained || ' choices that the journals cannot explain' "
-        "FROM (SELECT count(*) AS untold FROM temp.audit_all_leases AS l WHERE " UNTOLD ") "
-        "CROSS JOIN (SELECT " ANSWERS_LOST " AS lost) "
-        "CROSS JOIN (SELECT ifnull(sum(sold - told), 0) AS unexplained FROM (" UNEXPLAINED "))",
+    .claim = "SELECT untold <= lost AND unexplained = 0, audit_count(untold, 'lease that nobody was told "
+             "of', 'leases that nobody was told of') || ', ' || audit_count(lost, "
+             "'answer unknown', 'answers unknown') || '; ' || audit_count(unexplained, 'choice that the "
+             "journals cannot explain', 'choices that the journals cannot explain') "
+             "FROM (SELECT count(*) AS untold FROM temp.audit_all_leases AS l WHERE " UNTOLD ") "
+             "CROSS JOIN (SELECT " ANSWERS_LOST " AS lost) "
+             "CROSS JOIN (SELECT ifnull(sum(sold - told), 0) AS unexplained FROM (" UNEXPLAINED "))",
     .witness = "SELECT l.id, 'lease ' || l.id || ' of machine ' || l.machine_id || ' was never acknowledged' "
                "FROM temp.audit_all_leases AS l "
                "WHERE " UNTOLD " AND (SELECT count(*) FROM temp.audit_all_leases AS l WHERE " UNTOLD

@@ -19,9 +19,8 @@ const struct invariant inv_work = {
     .statement = "Everything that is to be done later says what, about what and when, and is there once.",
     .source = "schema of the table work",
     .scope = INVARIANT_OF_STORE,
-    .claim =
-        "SELECT count(*) = 0, (SELECT count(*) FROM temp.audit_work) || ' things to do, ' || count(*) || "
-        "' of them not as they must be' "
-        "FROM (" FAULTS ")",
+    .claim = "SELECT count(*) = 0, audit_count((SELECT count(*) FROM temp.audit_work), 'thing to do', "
+             "'things to do') || ', ' || count(*) || ' not as they must be' "
+             "FROM (" FAULTS ")",
     .witness = "SELECT id, fault FROM (" FAULTS ") ORDER BY id",
 };

@@ -3,7 +3,7 @@
  * What must hold of a store, one file inv_<name>.c each. An invariant is a claim, and the rows that break
  * it. Both are SQL over the snapshot: main.products, main.purchases, main.idempotency_keys, main.sequences,
  * and the tables and views of snapshot.h, sums.h and journal_reader.h. Nothing here is taken from the rules
- * that it judges.
+ * that it judges. How numbers are told: words.h.
  *
  * What holds of both kinds of store only: ids do not ascend with time where several nodes give them out, each
  * from a block of its own; and no constraint keeps a damaged row from having NULLs or a twin.
@@ -35,6 +35,8 @@ enum invariant_scope {
     INVARIANT_OF_TRADING_COMPLETE, /* ... and holds every attempt there was */
     INVARIANT_OF_VENDING,          /* once, when a journal speaks of vending machines */
     INVARIANT_OF_VENDING_COMPLETE, /* ... and holds every request there was */
+    INVARIANT_OF_MARKET,           /* once, when a journal speaks of wallets */
+    INVARIANT_OF_MARKET_COMPLETE,  /* ... and holds every request there was */
 };
 
 struct invariant {

@@ -17,7 +17,8 @@
 enum {
     JOURNAL_VERSION = 1,
     LINE_BYTES_MAX = 64 * 1024, /* a line holds a SKU, a user and a code: far below this, escapes included */
-    SKU_BYTES_MAX = 256
+    SKU_BYTES_MAX = 256,
+    KEY_DIGITS = 64
 };
 
 static const char table_sql[] =
@@ -65,6 +66,63 @@ static const char vending_table_sql[] =
     " CONSTRAINT \"speaks of a choice without a machine, a product and a count\""
     "   CHECK (request <> 'choose-product' OR (machine >= 1 AND product >= 1 AND units >= 1) IS TRUE))";
 
+#define HEX_64(column) \
+    "(typeof(" column ") = 'text' AND length(" column ") = 64 AND " column " NOT GLOB '*[^0-9a-f]*')"
+
+static const char market_table_sql[] =
+    "CREATE TEMP TABLE audit_market_journal ("
+    " id INTEGER PRIMARY KEY, file INTEGER, line INTEGER,"
+    " request CONSTRAINT \"has no request of register, spend or transfer\""
+    "   CHECK (ifnull(request, '') IN ('register', 'spend', 'transfer')),"
+    " outcome CONSTRAINT \"has no outcome of acknowledged, refused or unknown\""
+    "   CHECK (ifnull(outcome, '') IN ('acknowledged', 'refused', 'unknown')),"
+    " code,"
+    " key CONSTRAINT \"has no key of 64 hexadecimal digits\" CHECK (" HEX_64(
+        "key") "),"
+               " email, nonce, receipt_key, receipt, transfer_id, action, amount_minor, product_id, payee, "
+               "order_id,"
+               " purchase_id, second, payer, receipt_nonce,"
+               " CONSTRAINT \"acknowledges a registration without an address\""
+               "   CHECK (request <> 'register' OR outcome <> 'acknowledged' OR typeof(email) = 'text'),"
+               " CONSTRAINT \"names no nonce\" CHECK (request = 'register' OR typeof(nonce) = 'text'),"
+               " CONSTRAINT \"acknowledges a payment without a receipt\""
+               "   CHECK (request = 'register' OR outcome <> 'acknowledged' OR receipt IS NOT NULL))";
+
+/* A number that stands in a text; NULL for any other text. */
+#define DIGITS(text) \
+    "CASE WHEN " text " NOT GLOB '*[^0-9]*' AND " text " <> '' THEN CAST(" text " AS INTEGER) END"
+
+static const char insert_market_sql[] =
+    "INSERT INTO temp.audit_market_journal"
+    " (file, line, request, outcome, code, key, email, nonce, receipt_key, receipt, transfer_id, action,"
+    "   amount_minor, product_id, payee, order_id, purchase_id, second, payer, receipt_nonce)"
+    " SELECT :file, :number, request, outcome, ifnull(code, ''), lower(key), email, nonce, :receipt_key, "
+    "receipt,"
+    "   " DIGITS(
+        "transfer") ", action, CAST(round(amount * 100) AS INTEGER), product, payee, ordered,"
+                    "   CASE WHEN ordered LIKE 'PUR-________-_%' THEN " DIGITS(
+                        "substr(ordered, 14)") " END, second, payer,"
+                                               "   receipt_nonce"
+                                               " FROM (SELECT *, json_extract(receipt, '$.id') AS transfer, "
+                                               "json_extract(receipt, '$.action') AS action,"
+                                               "     json_extract(receipt, '$.amount') AS amount, "
+                                               "json_extract(receipt, '$.product_id') AS product,"
+                                               "     json_extract(receipt, '$.to') AS payee, "
+                                               "json_extract(receipt, '$.order_id') AS ordered,"
+                                               "     json_extract(receipt, '$.timestamp') AS second, "
+                                               "json_extract(receipt, '$.public_key') AS payer,"
+                                               "     json_extract(receipt, '$.nonce') AS receipt_nonce"
+                                               "   FROM (SELECT max(CASE key WHEN 'request' THEN atom END) "
+                                               "AS request,"
+                                               "       max(CASE key WHEN 'outcome' THEN atom END) AS "
+                                               "outcome, max(CASE key WHEN 'code' THEN atom END) AS code,"
+                                               "       max(CASE key WHEN 'key' THEN atom END) AS key, "
+                                               "max(CASE key WHEN 'email' THEN atom END) AS email,"
+                                               "       max(CASE key WHEN 'nonce' THEN atom END) AS nonce,"
+                                               "       max(CASE WHEN key = 'receipt' AND type = 'object' "
+                                               "THEN value END) AS receipt"
+                                               "     FROM json_each(:line)))";
+
 static const char insert_vending_sql[] =
     "INSERT INTO temp.audit_vending_journal"
     " (file, line, request, outcome, code, machine, product, units, lease)"
@@ -100,7 +158,16 @@ static const char index_sql[] =
     "CREATE INDEX temp.audit_order_journal_order ON audit_order_journal (face, order_id, outcome, status);"
     "CREATE INDEX temp.audit_vending_journal_lease ON audit_vending_journal (lease, request, outcome);"
     "CREATE INDEX temp.audit_vending_journal_choice"
-    " ON audit_vending_journal (machine, product, units, request, outcome)";
+    " ON audit_vending_journal (machine, product, units, request, outcome);"
+    "CREATE INDEX temp.audit_market_journal_nonce ON audit_market_journal (key, nonce, outcome);"
+    "CREATE TEMP TABLE audit_keys (key, account_id);"
+    "INSERT INTO temp.audit_keys SELECT lower(hex(public_key)), account_id FROM temp.audit_wallets"
+    " WHERE EXISTS (SELECT 1 FROM temp.audit_market_journal);"
+    "CREATE INDEX temp.audit_keys_key ON audit_keys (key);"
+    "CREATE TEMP TABLE audit_named (from_account, nonce, id);"
+    "INSERT INTO temp.audit_named SELECT from_account, nonce, id FROM temp.audit_transfers"
+    " WHERE from_account IS NOT NULL AND EXISTS (SELECT 1 FROM temp.audit_market_journal);"
+    "CREATE INDEX temp.audit_named_nonce ON audit_named (from_account, nonce)";
 
 /* Nothing but NULLs for a line that is no JSON. */
 static const char header_sql[] =
@@ -110,7 +177,8 @@ static const char header_sql[] =
     "   CASE WHEN json_extract(line, '$.scenario') = 'duplicate-user' AND json_type(line, '$.users') = "
     "'integer'"
     "     THEN json_extract(line, '$.users') ELSE 0 END,"
-    "   json_type(line, '$.face') IS NOT NULL, json_extract(line, '$.face') FROM read";
+    "   json_type(line, '$.face') IS NOT NULL, json_extract(line, '$.face'),"
+    "   lower(json_extract(line, '$.receipt_key')) FROM read";
 
 enum {
     HEADER_HAS_VERSION,
@@ -119,10 +187,11 @@ enum {
     HEADER_SKU,
     HEADER_EXPECTED_USERS,
     HEADER_HAS_FACE,
-    HEADER_FACE
+    HEADER_FACE,
+    HEADER_RECEIPT_KEY
 };
 
-enum face { FACE_PURCHASES, FACE_ORDERS, FACE_INTAKE, FACE_VENDING, FACE_COUNT };
+enum face { FACE_PURCHASES, FACE_ORDERS, FACE_INTAKE, FACE_VENDING, FACE_MARKETPLACE, FACE_COUNT };
 static const struct {
     struct slice name;
     const char *insert;
@@ -131,6 +200,7 @@ static const struct {
     [FACE_ORDERS] = {SLICE_INIT("orders"), insert_order_sql},
     [FACE_INTAKE] = {SLICE_INIT("intake"), insert_order_sql},
     [FACE_VENDING] = {SLICE_INIT("vending"), insert_vending_sql},
+    [FACE_MARKETPLACE] = {SLICE_INIT("marketplace"), insert_market_sql},
 };
 
 struct reader {
@@ -141,6 +211,7 @@ struct reader {
     int file_number;
     int64_t line_number;     /* from 1 */
     char sku[SKU_BYTES_MAX]; /* the header's */
+    char receipt_key[KEY_DIGITS + 1];
     enum face face;
     bool has_header;
     int64_t torn_bytes;
@@ -229,16 +300,26 @@ static enum err take_sku(struct reader *reader, sqlite3_stmt *row, struct error 
     return users > 0 ? expect_users(reader, users, error) : ERR_NONE;
 }
 
+static enum err take_receipt_key(struct reader *reader, sqlite3_stmt *row, struct error *error)
+{
+    struct slice key = db_text(row, HEADER_RECEIPT_KEY);
+    if (key.len != KEY_DIGITS)
+        return broken(reader, "is a header without a \"receipt_key\" of 64 hexadecimal digits", error);
+    memcpy(reader->receipt_key, key.base, KEY_DIGITS);
+    return ERR_NONE;
+}
+
 static enum err take_face(struct reader *reader, sqlite3_stmt *row, struct error *error)
 {
     struct slice name = db_text(row, HEADER_FACE);
     for (int face = FACE_ORDERS; face < FACE_COUNT; face++) {
         if (slice_eq(name, faces[face].name)) {
             reader->face = (enum face)face;
-            return ERR_NONE;
+            return face == FACE_MARKETPLACE ? take_receipt_key(reader, row, error) : ERR_NONE;
         }
     }
-    return broken(reader, "is a header with a \"face\" other than orders, intake and vending", error);
+    return broken(
+        reader, "is a header with a \"face\" other than orders, intake, vending and marketplace", error);
 }
 
 /* The row of header_sql. */
@@ -288,6 +369,7 @@ static enum err take_answer(struct reader *reader, struct error *error)
     db_bind_i64(reader->insert, ":number", reader->line_number);
     db_bind_text(reader->insert, ":sku", slice_cstr(reader->sku));
     db_bind_text(reader->insert, ":face", faces[reader->face].name);
+    db_bind_text(reader->insert, ":receipt_key", slice_cstr(reader->receipt_key));
     db_bind_text(reader->insert, ":line", line_of(reader));
     if (sqlite3_step(reader->insert) != SQLITE_DONE) {
         if ((sqlite3_errcode(reader->db) & 0xff) == SQLITE_CONSTRAINT)
@@ -345,7 +427,8 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
         "'unknown')"
         " FROM (SELECT file, outcome FROM temp.audit_journal UNION ALL"
         "   SELECT file, outcome FROM temp.audit_order_journal UNION ALL"
-        "   SELECT file, outcome FROM temp.audit_vending_journal) WHERE file = :file",
+        "   SELECT file, outcome FROM temp.audit_vending_journal UNION ALL"
+        "   SELECT file, outcome FROM temp.audit_market_journal) WHERE file = :file",
         doing, &stmt, error);
     if (err != ERR_NONE)
         return err;
@@ -360,6 +443,7 @@ static enum err add_counts(struct reader *reader, struct journal_counts *counts,
         counts->order_lines += reader->face == FACE_ORDERS ? lines : 0;
         counts->trading_lines += reader->face == FACE_INTAKE ? lines : 0;
         counts->vending_lines += reader->face == FACE_VENDING ? lines : 0;
+        counts->market_lines += reader->face == FACE_MARKETPLACE ? lines : 0;
         counts->acknowledged += sqlite3_column_int64(stmt, 1);
         counts->refused += sqlite3_column_int64(stmt, 2);
         counts->unknown += sqlite3_column_int64(stmt, 3);
@@ -375,7 +459,9 @@ enum err journal_reader_init(sqlite3 *db, struct error *error)
     enum err err = db_exec(db, table_sql, doing, error);
     if (err == ERR_NONE)
         err = db_exec(db, order_table_sql, doing, error);
-    return err == ERR_NONE ? db_exec(db, vending_table_sql, doing, error) : err;
+    if (err == ERR_NONE)
+        err = db_exec(db, vending_table_sql, doing, error);
+    return err == ERR_NONE ? db_exec(db, market_table_sql, doing, error) : err;
 }
 
 enum err journal_reader_finish(sqlite3 *db, struct error *error)

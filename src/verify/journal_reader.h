@@ -24,6 +24,19 @@
  *   either with another outcome and a code; what is not known is missing. "lease" of a choice is the one that
  *   its user was given, which the request need not have named
  *
+ * or, of wallets:
+ *
+ *   {"journal":1,"scenario":"double-spend","face":"marketplace","receipt_key":"9f..."}
+ *   {"request":"register","outcome":"acknowledged","key":"3b...","email":"a@b"}
+ *   {"request":"spend","outcome":"acknowledged","key":"3b...","nonce":"n-1","receipt":{"action":"spend",...}}
+ *   {"request":"transfer","outcome":"acknowledged","key":"3b...","nonce":"n-2","receipt":{...}}
+ *   {"request":"spend","outcome":"refused","code":"INSUFFICIENT_FUNDS","key":"3b...","nonce":"n-3"}
+ *   {"request":"spend","outcome":"unknown","code":"timeout","key":"3b...","nonce":"n-4"}
+ *
+ * Keys have 64 hexadecimal digits: "receipt_key" is what GET /api/keys says, "key" whose wallet it is, of a
+ * payment the payer's. "receipt" is what the server sent, signature and all. Refused: this request has
+ * changed nothing; another one with the same key and nonce may have been accepted.
+ *
  * Members that are not listed are ignored. A line without "sku" speaks of the header's. The last line of a
  * file may be torn (the writer was killed): a line that has no end and is no JSON is left out and reported;
  * any other line that is none of the above makes the journal unusable, because nobody knows what it said.
@@ -33,6 +46,12 @@
  *   temp.audit_order_journal   id, file, line, face ("orders", "intake"), order_id, outcome, code,
  *                              status, number (of a trading order: see trading_names.h)
  *   temp.audit_vending_journal   id, file, line, request, outcome, code, machine, product, units, lease
+ *   temp.audit_market_journal   id, file, line, request, outcome, code, key, email, nonce, receipt_key,
+ *                              receipt (as JSON), and what it says (NULL where it does not): transfer_id,
+ *                              action, amount_minor, product_id, payee, order_id, purchase_id (the digits
+ *                              that end the order's number), second, payer, receipt_nonce
+ *   temp.audit_keys            when there are such lines, one row per wallet: key (64 digits), account_id
+ *   temp.audit_named           ... one row per spend and transfer: from_account, nonce, id
  */
 #ifndef DOORBUSTER_VERIFY_JOURNAL_READER_H
 #define DOORBUSTER_VERIFY_JOURNAL_READER_H
@@ -51,6 +70,7 @@ struct journal_counts {
     int64_t order_lines;   /* of these, about orders with slow payment */
     int64_t trading_lines; /* ... about trading orders */
     int64_t vending_lines; /* ... about vending machines */
+    int64_t market_lines;  /* ... about wallets */
     int64_t torn_bytes;    /* 0: no file ends in a torn line */
 };
 

@@ -40,7 +40,9 @@ static const char choices_sql[] = "SELECT purchase_id, id, machine_id, product_i
                                   " FROM temp.audit_choices";
 static const char sold_sql[] =
     "SELECT id, product_id, user_id FROM main.purchases WHERE (SELECT has_machines FROM temp.audit_store)"
-    " AND user_id >= ' ' AND user_id < '!' ORDER BY id";
+    " AND user_id >= ' ' AND user_id < '!'"
+    " AND NOT ((SELECT has_wallets FROM temp.audit_store) AND user_id >= ' key ' AND user_id < ' key!')"
+    " ORDER BY id";
 
 static bool add_choice(struct sales *sales, sqlite3_stmt *row)
 {

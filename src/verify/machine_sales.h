@@ -11,10 +11,12 @@
  * Makes, from temp.audit_choices and main.purchases:
  *
  *   temp.audit_strays    id of each purchase of a user who begins with a blank that is in no lease of its
- *                        machine and product; none in a store without machines
+ *                        machine and product; none in a store without machines. In a store with wallets,
+ *                        names that begin as a key's do are left out: see spends
  *   temp.audit_short     one row per lease whose purchases are not all there: id, machine_id, product_id,
- * units, purchase_id, chosen_at, bought (those that are) temp.audit_shared_units  one row per lease that has
- * bought what another has: id, machine_id, purchase_id, id_before
+ *                        units, purchase_id, chosen_at, bought (those that are)
+ *   temp.audit_shared_units  one row per lease that has bought what another has: id, machine_id,
+ *                        purchase_id, id_before
  *
  * Memory: 64 bytes a lease with a choice while it runs. ERR_CORRUPT: the rows cannot be read.
  */

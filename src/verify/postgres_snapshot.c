@@ -23,9 +23,10 @@
 #include "verify/views.h"
 
 enum {
-    SCHEMA_VERSION_MAX = 3,
+    SCHEMA_VERSION_MAX = 4,
     SCHEMA_VERSION_ORDERS = 2,
     SCHEMA_VERSION_MACHINES = 3,
+    SCHEMA_VERSION_WALLETS = 4,
     COLUMNS_MAX = 16,
     SQL_LEN_MAX = 2048
 };
@@ -74,6 +75,12 @@ static const struct table tables[] = {
         {"id", "is_attached", "state", "expires_at", "first_lease_id", "end_lease_id", "machine_id",
             "created_at", "ended_at"}},
     {"pool", SCHEMA_VERSION_MACHINES, {"id", "next_machine_id", "next_lease_id", "next_ticket_id"}},
+    {"wallets", SCHEMA_VERSION_WALLETS,
+        {"account_id", "public_key", "balance_minor", "last_transfer_id", "updated_at"}},
+    {"transfers", SCHEMA_VERSION_WALLETS,
+        {"id", "kind", "from_account", "to_account", "from_previous_id", "to_previous_id", "amount_minor",
+            "from_balance_minor", "to_balance_minor", "product_id", "purchase_id", "nonce", "fingerprint",
+            "created_at"}},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -426,6 +433,9 @@ static const char index_orders_sql[] =
 static const char index_machines_sql[] = "CREATE INDEX main.machines_id ON machines (id);"
                                          "CREATE INDEX main.leases_id ON leases (id);"
                                          "CREATE INDEX main.tickets_id ON tickets (id)";
+static const char index_wallets_sql[] = "CREATE INDEX main.accounts_id ON accounts (id);"
+                                        "CREATE INDEX main.wallets_id ON wallets (account_id);"
+                                        "CREATE INDEX main.transfers_id ON transfers (id)";
 
 static enum err order_rows(const struct loader *loader)
 {
@@ -435,12 +445,15 @@ static enum err order_rows(const struct loader *loader)
         .has_work = true,
         .has_orders = loader->version >= SCHEMA_VERSION_ORDERS,
         .has_machines = loader->version >= SCHEMA_VERSION_MACHINES,
+        .has_wallets = loader->version >= SCHEMA_VERSION_WALLETS,
     };
     enum err err = db_exec(loader->db, index_sql, doing, loader->error);
     if (err == ERR_NONE && views.has_orders)
         err = db_exec(loader->db, index_orders_sql, doing, loader->error);
     if (err == ERR_NONE && views.has_machines)
         err = db_exec(loader->db, index_machines_sql, doing, loader->error);
+    if (err == ERR_NONE && views.has_wallets)
+        err = db_exec(loader->db, index_wallets_sql, doing, loader->error);
     if (err == ERR_NONE)
         err = views_make(loader->db, &views, loader->error);
     if (err == ERR_NONE)
@@ -455,7 +468,7 @@ static enum err open_copy(struct loader *loader)
     static const char size_sql[] =
         "SELECT sum(pg_table_size(to_regclass(name))) FROM unnest(ARRAY['products', 'purchase_log',"
         " 'idempotency_keys', 'work', 'orders', 'payments', 'notifications', 'accounts', 'intake_orders',"
-        " 'intake_deliveries', 'machines', 'leases', 'tickets']) AS name";
+        " 'intake_deliveries', 'machines', 'leases', 'tickets', 'wallets', 'transfers']) AS name";
     int64_t size_bytes = 0;
     enum err err = ask_number(loader, size_sql, "measure the tables of", 0, &size_bytes);
     if (err != ERR_NONE)

@@ -32,10 +32,11 @@
 
 enum {
     APPLICATION_ID = 0x44425354, /* "DBST" */
-    SCHEMA_VERSION_MAX = 4,
+    SCHEMA_VERSION_MAX = 5,
     SCHEMA_VERSION_WORK = 2,     /* the first with the table work */
     SCHEMA_VERSION_ORDERS = 3,   /* the first with orders, accounts and trading orders */
     SCHEMA_VERSION_MACHINES = 4, /* the first with machines, leases and tickets */
+    SCHEMA_VERSION_WALLETS = 5,  /* the first with wallets and transfers */
     BUSY_TIMEOUT_MS = 5000,
     URI_LEN_MAX = 3 * PATH_MAX + 64 /* each byte of the path may become %XX */
 };
@@ -191,6 +192,7 @@ static enum err make_views(const struct snapshot *snapshot, struct error *error)
         .has_work = snapshot->schema_version >= SCHEMA_VERSION_WORK,
         .has_orders = snapshot->schema_version >= SCHEMA_VERSION_ORDERS,
         .has_machines = snapshot->schema_version >= SCHEMA_VERSION_MACHINES,
+        .has_wallets = snapshot->schema_version >= SCHEMA_VERSION_WALLETS,
     };
     enum err err = db_exec(snapshot->db, damage_sql, "set up the audit", error);
     return err == ERR_NONE ? views_make(snapshot->db, &views, error) : err;

@@ -10,7 +10,8 @@
  *
  *   temp.audit_damage     fault: what is wrong with the store apart from its rows
  *   temp.audit_store      one row: has_orders: it has the tables of orders, accounts and trading orders;
- *                         has_machines: those of machines, leases and tickets; is_database;
+ *                         has_machines: those of machines, leases and tickets;
+ *                         has_wallets: those of wallets and transfers; is_database;
  *                         clock_doubt_ms: by how much two times in it may differ from the order in which they
  *                         were taken, because the clocks of nodes do
  *   temp.audit_sequences  one row per sequence that the kind has: name, next_value as stored (NULL: it is
@@ -18,7 +19,8 @@
  *                         table, 0 without any
  *   temp.audit_next_trading_order  next_id: what the next trading order's is; one row per row of intake_state
  *   temp.audit_work, audit_orders, audit_payments, audit_notifications, audit_accounts, audit_intake_orders,
- *   audit_intake_deliveries, audit_intake_state, audit_machines, audit_leases, audit_tickets, audit_pool
+ *   audit_intake_deliveries, audit_intake_state, audit_machines, audit_leases, audit_tickets, audit_pool,
+ *   audit_wallets, audit_transfers
  *                         the tables; empty where the store has none yet. `row` tells rows apart whatever
  *                         their ids are
  */

@@ -9,6 +9,7 @@
 #include "verify/db.h"
 #include "verify/journal_reader.h"
 #include "verify/audit_report.h"
+#include "verify/receipts.h"
 #include "verify/snapshot.h"
 #include "verify/sums.h"
 #include "verify/trading_names.h"
@@ -54,6 +55,8 @@ static enum err load_journals(struct run *run)
         err = journal_reader_load(db, options->journals[i], (int)i + 1, &run->counts, run->error);
     if (err == ERR_NONE && run->counts.trading_lines > 0)
         err = trading_names_resolve(&run->snapshot, options->store_path, options->connection, run->error);
+    if (err == ERR_NONE && run->counts.market_lines > 0)
+        err = receipts_check(&run->snapshot, options->store_path, options->connection, run->error);
     if (err == ERR_NONE)
         err = journal_reader_finish(db, run->error);
     if (err == ERR_NONE && options->is_journal_complete && run->counts.torn_bytes > 0)
@@ -120,6 +123,7 @@ static enum err count_contents(struct run *run, struct contents *contents)
         {"SELECT count(*) FROM temp.audit_accounts", &contents->others},
         {"SELECT count(*) FROM temp.audit_all_leases", &run->summary->leases},
         {"SELECT count(*) FROM temp.audit_machines", &contents->machines},
+        {"SELECT count(*) FROM temp.audit_transfers", &run->summary->transfers},
         {"SELECT count(*) FROM temp.audit_journal WHERE (:sku IS NULL OR sku = :sku)"
          " AND sku IN (SELECT sku FROM main.products)",
             &contents->answers},
@@ -131,7 +135,7 @@ static enum err count_contents(struct run *run, struct contents *contents)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == ERR_NONE; i++)
         err = count_wanted(run, rows[i].sql, rows[i].count);
     contents->others += run->summary->orders + run->summary->trading_orders + run->summary->leases;
-    contents->others += contents->machines;
+    contents->others += contents->machines + run->summary->transfers;
     return err;
 }
 
@@ -140,7 +144,8 @@ static enum err check_there_is_something(struct run *run)
 {
     const struct verify_options *options = run->options;
     struct contents contents = {.products = 0};
-    int64_t order_lines = run->counts.order_lines + run->counts.trading_lines + run->counts.vending_lines;
+    int64_t order_lines = run->counts.order_lines + run->counts.trading_lines + run->counts.vending_lines +
+                          run->counts.market_lines;
     enum err err = count_contents(run, &contents);
     if (err != ERR_NONE)
         return err;
@@ -258,6 +263,7 @@ static void check_store(struct run *run)
         .has_order_journal = run->counts.order_lines > 0,
         .has_trading_journal = run->counts.trading_lines > 0,
         .has_vending_journal = run->counts.vending_lines > 0,
+        .has_market_journal = run->counts.market_lines > 0,
         .is_complete = run->options->is_journal_complete,
     };
     check_all(run, &store);

@@ -33,6 +33,7 @@ struct verify_summary {
     int64_t orders;         /* with slow payment, in the whole store */
     int64_t trading_orders; /* in the whole store */
     int64_t leases;         /* of machines, ended or not, in the whole store */
+    int64_t transfers;      /* of wallets' coins, openings and credits too, in the whole store */
     int64_t checks;         /* invariants times subjects */
     int64_t violated;
     int64_t unchecked; /* could not be looked at */

@@ -13,9 +13,9 @@
 #include "base/strbuf.h"
 #include "verify/db.h"
 
-enum { SQL_LEN_MAX = 8192, CLOCK_DOUBT_MS = 1000 };
+enum { SQL_LEN_MAX = 16384, CLOCK_DOUBT_MS = 1000 };
 
-enum since { SINCE_FIRST, SINCE_WORK, SINCE_ORDERS, SINCE_MACHINES };
+enum since { SINCE_FIRST, SINCE_WORK, SINCE_ORDERS, SINCE_MACHINES, SINCE_WALLETS };
 
 static const struct {
     const char *name;
@@ -48,6 +48,11 @@ static const struct {
         "id, is_attached, state, expires_at, first_lease_id, end_lease_id, machine_id, created_at, ended_at",
         SINCE_MACHINES},
     {"pool", "id, next_machine_id, next_lease_id, next_ticket_id", SINCE_MACHINES},
+    {"wallets", "account_id, public_key, balance_minor, last_transfer_id, updated_at", SINCE_WALLETS},
+    {"transfers",
+        "id, kind, from_account, to_account, from_previous_id, to_previous_id, amount_minor, "
+        "from_balance_minor, to_balance_minor, product_id, purchase_id, nonce, fingerprint, created_at",
+        SINCE_WALLETS},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -61,13 +66,15 @@ static const struct {
     {"idempotency_keys", false, SINCE_FIRST},
     {"work", true, SINCE_WORK},
     {"accounts", true, SINCE_ORDERS},
+    {"transfers", true, SINCE_WALLETS},
 };
 enum { SEQUENCE_COUNT = sizeof sequences / sizeof sequences[0] };
 
 static bool has(const struct views *views, enum since since)
 {
     return since == SINCE_FIRST || (since == SINCE_WORK && views->has_work) ||
-           (since == SINCE_ORDERS && views->has_orders) || (since == SINCE_MACHINES && views->has_machines);
+           (since == SINCE_ORDERS && views->has_orders) || (since == SINCE_MACHINES && views->has_machines) ||
+           (since == SINCE_WALLETS && views->has_wallets);
 }
 
 /* Rows are told apart by `row`: of a table without its key an id may be there twice. */
@@ -114,10 +121,12 @@ enum err views_make(sqlite3 *db, const struct views *views, struct error *error)
     strbuf_printf(&sql,
         "CREATE TEMP VIEW audit_next_trading_order AS SELECT %s AS next_id FROM temp.audit_intake_state;"
         "CREATE TEMP TABLE audit_store AS"
-        " SELECT %d AS has_orders, %d AS has_machines, %d AS is_database, %d AS clock_doubt_ms;",
+        " SELECT %d AS has_orders, %d AS has_machines, %d AS has_wallets, %d AS is_database,"
+        "   %d AS clock_doubt_ms;",
         views->is_database ? "next_id"
                            : "max(next_id, ifnull((SELECT max(id) + 1 FROM temp.audit_intake_orders), 1))",
-        views->has_orders, views->has_machines, views->is_database, views->is_database ? CLOCK_DOUBT_MS : 0);
+        views->has_orders, views->has_machines, views->has_wallets, views->is_database,
+        views->is_database ? CLOCK_DOUBT_MS : 0);
     strbuf_put_char(&sql, '\0');
     if (sql.has_overflowed)
         return error_set(error, ERR_MEMORY, "the views of the audit do not fit");

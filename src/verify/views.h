@@ -13,6 +13,7 @@ struct views {
     bool has_work;     /* the store has the table work */
     bool has_orders;   /* ... and those of orders, accounts and trading orders */
     bool has_machines; /* ... and those of machines, leases and tickets */
+    bool has_wallets;  /* ... and those of wallets and their transfers */
 };
 
 /* Makes all but temp.audit_damage. */

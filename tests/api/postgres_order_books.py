@@ -76,7 +76,7 @@ ORDER_ROWS = [
         " WHERE id = 25", "notifications", "order 24 has 2 notifications by webhook"),
     ("UPDATE sequences SET next_value = 29 WHERE name = 'work'", "sequences",
         'order 31 "o-cancelled" has an id that comes again: the next one is 29'),
-    ("UPDATE sequences SET next_value = 2 WHERE name = 'accounts'", "sequences", "id 2 stands in accounts"),
+    ("UPDATE sequences SET next_value = 2 WHERE name = 'accounts'", "sequences", "id 12 stands in accounts"),
     ("UPDATE accounts SET username = 'ANN', username_key = 'ann' WHERE id = 2", "accounts",
         "account 2 has the name of account 1"),
     ("UPDATE accounts SET email = 'ANN@x.example', email_key = 'ann@x.example' WHERE id = 2", "accounts",

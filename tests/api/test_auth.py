@@ -186,11 +186,13 @@ def test_passwords_are_never_repeated(server):
     assert secret not in server.err.text()
 
 
-def test_body_with_a_public_key_is_not_for_this_face(server):
-    """Who registers with a wallet's key and no password gets an account, or is not told why not."""
-    reply = wire.ask(server.port, "POST", REGISTER, None,
-        {"email": "a@example.com", "name": "A", "public_key": "00" * 32})
-    assert [each[:2] for each in complaints(reply)] == [("value_error", "body.public_key")]
+def test_body_with_a_public_key_is_the_marketplaces(server):
+    """Who registers with a wallet's key and no password is told what is wrong in a form that he does not know."""
+    body = {"email": "a@example.com", "name": "A", "public_key": "00" * 32}
+    reply = wire.ask(server.port, "POST", REGISTER, None, body)
+    assert reply.status == 400 and reply.json()["error"]["code"] == "VALIDATION_ERROR", reply
+    reply = wire.ask(server.port, "POST", REGISTER, None, {**body, "password": "a long password"})
+    assert [each[:2] for each in complaints(reply)] == [("missing", "body.username")]
 
 
 # --- login ---

@@ -77,7 +77,7 @@ def test_units_sold_by_machines_are_proven(start_server):
             "product_id": product, "count": count, "coins": count}), 200)
     entry = wait_closeout(server, name)
     assert (entry["level"], entry["message"]) == ("info", f"sale {name} ended SOLD_OUT: 4 of 4 units sold to 1 buyers "
-        "and 3 by machines, 0 left, rows and stock agree")
+        "and 3 by who pays, 0 left, rows and stock agree")
     assert metric(pool, PROVEN, verdict="agree") == 1
     assert metric(pool, PROVEN, verdict="differ") == 0
     pool.close()

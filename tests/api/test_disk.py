@@ -95,6 +95,8 @@ def test_failed_commit_is_refused_and_forgotten(start_server, fault):
     server, till = open_till(start_server, "--fault", f"commit:8:{fault}")
     expect_unavailable(till.until_trouble())
     lost = till.unsure[-1]
+    counted = wire.ask(server.port, "GET", "/metrics").text
+    assert 'purchase_outcomes_total{outcome="SERVICE_UNAVAILABLE"}' in counted, counted
     till.check(server.store, unsure_may_be_there=False)
     wire.wait_for(lambda: (reply := till.buy(lost)) is not None and reply.status == 200, "it sells again", 30, 0.05)
     for _ in range(5):

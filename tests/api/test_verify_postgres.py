@@ -12,6 +12,7 @@ import pytest
 from buyers import buying
 from postgres_books import GOOD, HOLDS, PASSWORD, ROOT, USAGE, VIOLATED, WORLD, one_line, run, start_postgres
 from postgres_machine_books import ALLOWED_MACHINES, GOOD_MACHINES, MACHINE_ROWS
+from postgres_market_books import ALLOWED_MARKET, GOOD_MARKET, MARKET_ROWS
 from postgres_order_books import GOOD_ORDERS, ORDER_ROWS, TOLERATED
 from server import Server
 from shop import Shop
@@ -34,6 +35,7 @@ DO $$ DECLARE c record; BEGIN
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', c.name, c.attname);
   END LOOP;
 END $$;
+DROP INDEX transfers_nonce;
 """
 
 
@@ -75,7 +77,7 @@ ROWS = [
         "id 1010 stands in purchases and comes again: the next one is 1010"),
     ("UPDATE sequences SET next_value = 1500 WHERE name = 'purchases'", "sequences",
         "purchase id 1500, which idempotency key 1 was answered with, comes again"),
-    ("UPDATE sequences SET next_value = 4 WHERE name = 'products'", "sequences", "id 7 stands in products"),
+    ("UPDATE sequences SET next_value = 4 WHERE name = 'products'", "sequences", "id 8 stands in products"),
     ("UPDATE sequences SET next_value = 28 WHERE name = 'work'", "sequences", "id 28 stands in work"),
     ("DELETE FROM sequences WHERE name = 'work'", "sequences", "the sequence work is missing or below 1"),
     ("UPDATE sequences SET next_value = NULL WHERE name = 'products'", "sequences", "the sequence products is missing"),
@@ -122,12 +124,13 @@ WALLS = [
         "the column number of idempotency_keys is text and should be bigint"),
     ("ALTER TABLE work SET UNLOGGED", "store-sound", "the table work does not outlast a crash"),
     ("ALTER TABLE products DROP COLUMN is_featured", "store-sound", "the column is_featured of products is missing"),
+    ("DROP INDEX transfers_nonce", "store-sound", "the index of transfers on payer and nonce, unique, is missing"),
     ("ALTER TABLE leases DROP COLUMN ticket_id", "store-sound served-tickets nobody-overtaken",
         "the column ticket_id of leases is missing"),
     ("CREATE OR REPLACE VIEW purchases AS SELECT id, product_id, user_id, nth, purchased_at,"
         " 'PUR-20261120-' || lpad(id::text, 4, '0') AS purchase_no, purchased_at AS created_at, 'system' AS created_by,"
         " purchased_at AS updated_at, 'system' AS updated_by FROM purchase_log WHERE id < 1010",
-        "store-sound stock-adds-up", "the view purchases shows 17 rows, but purchase_log has 18"),
+        "store-sound stock-adds-up", "the view purchases shows 20 rows, but purchase_log has 21"),
     ("CREATE OR REPLACE VIEW purchases AS SELECT id, product_id, user_id, nth, purchased_at, 'PUR-20261120-0001'"
         " AS purchase_no, purchased_at AS created_at, 'system' AS created_by, purchased_at AS updated_at, 'system' AS"
         " updated_by FROM purchase_log", "purchase-numbers",
@@ -154,7 +157,7 @@ def good(postgres):
     """The name of a database whose books are in order: a template, nobody may be connected to it."""
     name = postgres.create_database("good")
     assert run("migrate", "--store", postgres.url(name)).returncode == HOLDS
-    postgres.sql(GOOD + GOOD_ORDERS + GOOD_MACHINES, database=name)
+    postgres.sql(GOOD + GOOD_ORDERS + GOOD_MACHINES + GOOD_MARKET, database=name)
     return name
 
 
@@ -207,8 +210,8 @@ def test_books_in_order_pass(postgres, good, tmp_path):
     assert "a database, as of one moment" in done.stdout and "ALL INVARIANTS HOLD" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert PASSWORD not in json.dumps(report) and report["store"].startswith("postgres://doorbuster@127.0.0.1:")
-    assert [p["purchases"] for p in report["products"]] == [5, 6, 0, 0, 5, 2, 0]
-    assert report["leases"] == 8
+    assert [p["purchases"] for p in report["products"]] == [5, 6, 0, 0, 5, 2, 0, 3]
+    assert report["leases"] == 8 and report["transfers"] == 8
     verify(postgres, good, "--sku", "B", "--expect-users", 2)
     verify(postgres, good, "--sku", "A", "--expect-users", 4, expect=VIOLATED)
 
@@ -225,6 +228,24 @@ def test_a_sale_with_machines_made_anew_passes(postgres, good, copy_of):
     name = copy_of(good)
     postgres.sql(ALLOWED_MACHINES, database=name)
     verify(postgres, name)
+
+
+def test_a_sale_that_was_paid_for_made_anew_passes(postgres, good, copy_of):
+    """Spends whose purchases went with the sale that they were of fail the audit."""
+    name = copy_of(good)
+    postgres.sql(ALLOWED_MARKET, database=name)
+    verify(postgres, name)
+
+
+def test_a_database_of_the_third_version_can_be_audited(postgres):
+    """A database without wallets cannot be audited, or tables are missed that it cannot have yet."""
+    name = postgres.create_database()
+    for version in (1, 2, 3):
+        postgres.sql((ROOT / f"src/store/schema/postgres_{version:03}.sql").read_text(), database=name)
+    postgres.sql("CREATE TABLE doorbuster_schema (version bigint NOT NULL); INSERT INTO doorbuster_schema VALUES (3);"
+        + GOOD + GOOD_ORDERS + GOOD_MACHINES, database=name)
+    assert "(schema version 3; " in verify(postgres, name).stdout
+    postgres.drop_database(name)
 
 
 def test_a_database_of_the_second_version_can_be_audited(postgres):
@@ -301,7 +322,7 @@ def test_the_last_by_time_is_the_one_too_many(postgres, loose, copy_of):
     assert 'purchase 3 PUR-20261120-0003 of "a3" came after the last unit was sold' in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("statements, invariants, words", ROWS + ORDER_ROWS + MACHINE_ROWS)
+@pytest.mark.parametrize("statements, invariants, words", ROWS + ORDER_ROWS + MACHINE_ROWS + MARKET_ROWS)
 def test_each_damaged_row_is_caught(postgres, loose, copy_of, statements, invariants, words):
     """An invariant has gone blind on PostgreSQL, or sees what is not there."""
     name = copy_of(loose)
@@ -331,7 +352,7 @@ def test_each_constraint_is_missed(postgres, good, copy_of, tmp_path):
     constraints = postgres.sql("SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE"
         f" (conrelid IN {TABLES} OR conrelid = 'secrets'::regclass) AND contype IN ('p', 'u', 'f', 'c')"
         " AND conname <> 'idempotency_keys_id_key' ORDER BY contype = 'f' DESC, 1, 2", database=name)
-    assert len(constraints) == 72
+    assert len(constraints) == 89
     for table, constraint in constraints:
         postgres.sql(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"', database=name)
     done = verify(postgres, name, "--report", tmp_path / "report.json", expect=VIOLATED)
@@ -370,7 +391,7 @@ def test_what_cannot_be_audited_is_said_in_one_line(postgres, good, copy_of):
     refused("postgres://u:se%zzcret@127.0.0.1/x", "not understood", status=USAGE)
     newer = copy_of(good)
     postgres.sql("UPDATE doorbuster_schema SET version = 1000", database=newer)
-    refused(postgres.url(newer), "has schema version 1000, this auditor knows versions up to 3")
+    refused(postgres.url(newer), "has schema version 1000, this auditor knows versions up to 4")
     older = copy_of(good)
     postgres.sql("DELETE FROM doorbuster_schema", database=older)
     refused(postgres.url(older), "does not hold one row with a version")
@@ -379,7 +400,7 @@ def test_what_cannot_be_audited_is_said_in_one_line(postgres, good, copy_of):
     refused(postgres.url(torn), "has lost its table work")
     bare = copy_of(good)
     postgres.sql("TRUNCATE products, purchase_log, orders, payments, notifications, accounts, intake_orders,"
-        " machines, leases, tickets",
+        " machines, leases, tickets, wallets, transfers",
         database=bare)
     refused(postgres.url(bare), "holds no product, no order and no machine: there is nothing to audit")
     secret = run("verify", "--store", "postgres://doorbuster:hush-hush@127.0.0.1:1/x")

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 from intake import Sink, Trader  # noqa: E402
+from market import Market, Wallet, new_spend  # noqa: E402
 from ordering import Orders  # noqa: E402
 from outbox import Hook  # noqa: E402
 from postgres_books import BINARY, HOLDS, ROOT, environment, run, start_postgres  # noqa: E402
@@ -66,7 +67,7 @@ def test_the_search_for_flags_finds_them():
 @pytest.mark.parametrize("name", COPIED)
 def test_every_file_exists(name):
     """A file that is told of has been renamed or has gone."""
-    for path in re.findall(r"(?<![\w/])(?:deploy|docs|script|tests|src)/[\w/.@-]*\w", text(name)):
+    for path in re.findall(r"(?<![\w/])(?:deploy|docs|examples|script|tests|src)/[\w/.@-]*\w", text(name)):
         assert (ROOT / path).exists(), f"{name} names {path}"
 
 
@@ -136,6 +137,7 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
         sell_everything_there_is(server, postgres)
         take_orders_of_all_kinds(server, postgres, sink)
         serve_at_machines(server, postgres)
+        pay_with_wallets(server)
         done = run("rush", "purchase-load", "--url", f"http://127.0.0.1:{server.port}", "--users", 200, "--stock", 20,
             "--admin-key", ADMIN_KEY)
         assert done.returncode == HOLDS, done.stdout + done.stderr
@@ -151,7 +153,8 @@ def test_a_node_sells_with_the_rights_of_grants_sql(postgres, tmp_path):
     for statement in ("UPDATE purchase_log SET user_id = 'me'", "UPDATE idempotency_keys SET result = 0",
             "UPDATE doorbuster_schema SET version = 2", "TRUNCATE work", "DROP TABLE work",
             "UPDATE payments SET outcome = 'paid'", "DELETE FROM orders", "UPDATE orders SET amount_minor = 0",
-            "UPDATE accounts SET password_hash = ''", "UPDATE intake_orders SET quantity = 1",
+            "UPDATE accounts SET password_hash = ''", "UPDATE wallets SET public_key = ''", "DELETE FROM wallets",
+            "UPDATE transfers SET amount_minor = 1", "DELETE FROM transfers", "UPDATE intake_orders SET quantity = 1",
             "DELETE FROM intake_deliveries", "UPDATE leases SET outcome = 'reset'", "DELETE FROM tickets",
             "UPDATE tickets SET first_lease_id = 1", "DELETE FROM pool", "UPDATE secrets SET value = ''",
             "CREATE TABLE mine (id int)", "CREATE TEMP TABLE mine (id int)"):
@@ -202,6 +205,19 @@ def serve_at_machines(server, postgres):
     ask("PATCH", f"products/{product}/stock", 200, stock=0)
     ask("DELETE", f"products/{product}", 204)
     shop.close()
+
+
+def pay_with_wallets(server):
+    """Given more, spent, sent again, handed on and read."""
+    market, payer, payee = Market(server), Wallet(server), Wallet(server)
+    intent = new_spend(market.product(price=10, stock=3), 10)
+    for _ in range(2):
+        assert market.credit_well(payer.key, "5.50", "r-1")["new_balance"] == 105.5
+        assert payer.pay(intent)["new_balance"] == 95.5
+    payer.send(payee.key, 1)
+    assert (payer.balance(), payee.balance(), len(payer.lines())) == (94.5, 101, 4)
+    for client in (market, payer, payee):
+        client.close()
 
 
 def sell_everything_there_is(server, postgres):

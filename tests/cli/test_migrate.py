@@ -61,10 +61,30 @@ INSERT INTO tickets VALUES (1, 1, 'served', {START_MS + 900}, 2, 2, 1, {START_MS
     (5, 1, 'expired', {START_MS + 70}, 4, 4, NULL, {START_MS + 55}, {START_MS + 70});
 UPDATE pool SET next_machine_id = 4, next_lease_id = 4, next_ticket_id = 6;
 """
+# Two with coins and one without: opened with some, bought one with them, handed on, given more.
+KEYS = {account: f"{account:02x}" * 32 for account in (20, 21, 22)}
+WALLETS = f"""
+UPDATE products SET stock = stock - 1;
+INSERT INTO purchase_log VALUES (70, 3, ' key {KEYS[20]}', 1, {START_MS + 60});
+INSERT INTO accounts VALUES
+    (20, ' key {KEYS[20]}', ' key {KEYS[20]}', 'Payer@example.org', 'payer@example.org', 'P. ü', '', {START_MS}),
+    (21, ' key {KEYS[21]}', ' key {KEYS[21]}', 'payee@example.org', 'payee@example.org', 'it''s', '', {START_MS + 1}),
+    (22, ' key {KEYS[22]}', ' key {KEYS[22]}', 'poor@example.org', 'poor@example.org', 'p', '', {START_MS + 2});
+INSERT INTO wallets VALUES (20, X'{KEYS[20]}', 0, 5, {START_MS + 70}),
+    (21, X'{KEYS[21]}', 999999999999999, 9, {START_MS + 80}), (22, X'{KEYS[22]}', 0, NULL, {START_MS + 2});
+INSERT INTO transfers VALUES
+    (1, 'opening', NULL, 20, NULL, NULL, 10000, NULL, 10000, NULL, NULL, NULL, NULL, {START_MS}),
+    (2, 'opening', NULL, 21, NULL, NULL, 10000, NULL, 10000, NULL, NULL, NULL, NULL, {START_MS + 1}),
+    (4, 'spend', 20, NULL, 1, NULL, 100, 9900, NULL, 3, 70, 'n-1 ü', X'{bytes(range(16)).hex()}', {START_MS + 60}),
+    (5, 'transfer', 20, 21, 4, 2, 9900, 0, 19900, NULL, NULL, 'n-2', zeroblob(16), {START_MS + 70}),
+    (9, 'credit', NULL, 21, NULL, 5, 999999999980099, NULL, 999999999999999, NULL, NULL, 'n-2', zeroblob(16),
+        {START_MS + 80});
+"""
 TIMES = ("deadline", "due_at", "created_at", "updated_at", "paid_at", "delivered_at", "executed_at", "cancelled_at",
     "started_at", "chosen_at", "ended_at", "expires_at", "start_time", "end_time")
 FLAGS = ("is_sync", "is_draining", "is_attached", "is_featured")
-VERSION = 3
+BYTES = ("fingerprint", "public_key")
+VERSION = 4
 TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')"
 
 
@@ -107,7 +127,7 @@ def as_in_a_file(column):
         return f"(extract(epoch FROM {column}) * 1000)::bigint"
     if column in FLAGS:
         return f"{column}::int"
-    return "upper(encode(fingerprint, 'hex'))" if column == "fingerprint" else column
+    return f"upper(encode({column}, 'hex'))" if column in BYTES else column
 
 
 def checksums(text):
@@ -170,7 +190,7 @@ def test_foreign_and_newer_tables_are_left_alone(postgres, database):
     one_line(migrate("--store", url, expect=WORLD), "have version 1000",
         f"knows versions up to {VERSION}")
     postgres.sql(f"UPDATE doorbuster_schema SET version = {VERSION}; DROP TABLE work", database=name)
-    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 18 tables")
+    one_line(migrate("--store", url, expect=WORLD), "has lost 1 of the 20 tables")
 
 
 def test_what_keeps_it_out_is_said_in_one_line(postgres, database):
@@ -227,7 +247,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
     make_shop(tmp_path / "shop.db", PURCHASES)
     before = (tmp_path / "shop.db").read_bytes()
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 16 and "no such table" not in done.stdout, done.stdout
+    assert len(checksums(done.stdout)) == 18 and "no such table" not in done.stdout, done.stdout
     assert "COPIED" in done.stdout, done.stdout
     assert re.search(rf"purchase_log +{PURCHASES} ", done.stdout), done.stdout
     assert (tmp_path / "shop.db").read_bytes() == before
@@ -245,7 +265,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
         " * 1000)::bigint FROM idempotency_keys", database=name)
     assert key == [(4, "purchase:ü", bytes(range(16)).hex(), 2, START_MS + 8, START_MS + 9)]
     assert sorted(postgres.sql("SELECT * FROM sequences", database=name)) == [
-        ("accounts", 1), ("products", 4), ("purchases", PURCHASES + 100), ("work", 2)]
+        ("accounts", 1), ("products", 4), ("purchases", PURCHASES + 100), ("transfers", 1), ("work", 2)]
     postgres.sql("INSERT INTO idempotency_keys (scope, key, fingerprint, result, number, time, created_at)"
         " SELECT scope, 'another', fingerprint, 0, 0, 1, now() FROM idempotency_keys", database=name)
     assert postgres.sql("SELECT max(id) FROM idempotency_keys", database=name) == [(5,)]
@@ -256,7 +276,7 @@ def test_a_store_is_moved_whole(postgres, database, tmp_path):
 def assert_moved(postgres, name, shop, table):
     """All that the file has in this table."""
     columns = [column[1] for column in shop.execute(f"PRAGMA table_info({table})")]
-    here = ", ".join("hex(fingerprint)" if column == "fingerprint" else column for column in columns)
+    here = ", ".join(f"iif({column} IS NULL, NULL, hex({column}))" if column in BYTES else column for column in columns)
     there = ", ".join(as_in_a_file(column) for column in columns)
     assert shop.execute(f"SELECT {here} FROM {table} ORDER BY 1").fetchall() == postgres.sql(
         f"SELECT {there} FROM {table} ORDER BY 1", database=name), table
@@ -268,7 +288,7 @@ def test_orders_are_moved_with_all_that_belongs_to_them(postgres, database, tmp_
     make_shop(tmp_path / "shop.db", 10)
     spoil(tmp_path / "shop.db", ORDERS)
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 16, done.stdout
+    assert len(checksums(done.stdout)) == 18, done.stdout
     verify(url)
     shop = sqlite3.connect(tmp_path / "shop.db")
     for table in ("orders", "payments", "notifications", "accounts", "intake_orders", "intake_deliveries", "work"):
@@ -296,12 +316,38 @@ def test_machines_are_moved_with_who_waits_for_one(postgres, database, tmp_path)
     one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "holds 23 rows already")
 
 
+def test_wallets_are_moved_with_all_that_moved_their_coins(postgres, database, tmp_path):
+    """A coin is lost on the way, a nonce is good once more, or an id is given out again."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10)
+    spoil(tmp_path / "shop.db", WALLETS)
+    migrate("--from", tmp_path / "shop.db", "--to", url)
+    verify(url)
+    shop = sqlite3.connect(tmp_path / "shop.db")
+    for table in ("accounts", "wallets", "transfers", "products"):
+        assert_moved(postgres, name, shop, table)
+    shop.close()
+    assert sorted(postgres.sql("SELECT * FROM sequences WHERE name IN ('accounts', 'transfers')", database=name)) == [
+        ("accounts", 23), ("transfers", 10)]
+    one_line(migrate("--from", tmp_path / "shop.db", "--to", url, expect=WORLD), "holds 24 rows already")
+
+
+def test_a_file_from_before_there_were_wallets_is_moved(postgres, database, tmp_path):
+    """What such a file does not have stands in the way."""
+    name, url = database
+    make_shop(tmp_path / "shop.db", 10, versions=4)
+    done = migrate("--from", tmp_path / "shop.db", "--to", url)
+    assert len(checksums(done.stdout)) == 16 and done.stdout.count("no such table") == 2, done.stdout
+    verify(url)
+    assert postgres.sql("SELECT next_value FROM sequences WHERE name = 'transfers'", database=name) == [(1,)]
+
+
 def test_a_file_from_before_there_were_machines_is_moved(postgres, database, tmp_path):
     """Products of an older file, which nobody has listed under anything, stay behind."""
     name, url = database
     make_shop(tmp_path / "shop.db", 10, versions=3)
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 12 and done.stdout.count("no such table") == 4, done.stdout
+    assert len(checksums(done.stdout)) == 12 and done.stdout.count("no such table") == 6, done.stdout
     verify(url)
     assert postgres.sql("SELECT id, category, is_featured FROM products", database=name) == [(3, "", False)]
     assert postgres.sql("SELECT * FROM pool", database=name) == [(1, 1, 1, 1, 0, 0)]
@@ -312,7 +358,7 @@ def test_an_older_file_gets_what_it_lacks(postgres, database, tmp_path):
     name, url = database
     make_shop(tmp_path / "shop.db", 10, versions=2)
     done = migrate("--from", tmp_path / "shop.db", "--to", url)
-    assert len(checksums(done.stdout)) == 4 and done.stdout.count("no such table") == 12, done.stdout
+    assert len(checksums(done.stdout)) == 4 and done.stdout.count("no such table") == 14, done.stdout
     verify(url)
     assert postgres.sql("SELECT kind, id FROM work", database=name) == [("intake-delivery", 2)]
     assert postgres.sql("SELECT length(value) FROM secrets", database=name) == [(32,)]

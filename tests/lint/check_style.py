@@ -40,7 +40,7 @@ def check_head(text, file):
     if "SPDX-License-Identifier: Apache-2.0" not in head[0]:
         yield 1, "the first line is not the SPDX line"
     rest = next((line for line in head[1:] if line.strip()), "")
-    openings = {".py": ('"""', "#"), "": ("#",)}.get(file.suffix, ("/*",))
+    openings = {".py": ('"""', "#"), "": ("#",), ".sh": ("#",)}.get(file.suffix, ("/*",))
     has_header = file.suffix == ".c" and file.with_suffix(".h").exists()
     if not rest.startswith(openings) and not has_header:
         yield 2, "there is no head comment that says what the file is for"

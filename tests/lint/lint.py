@@ -10,10 +10,12 @@ import re
 import subprocess
 import sys
 
+import check_format
 import check_includes
 import check_style
 
 HERE = pathlib.Path(__file__).resolve().parent
+FORMAT = HERE.parent.parent / "script" / "format"
 FIXTURE = HERE / "fixture"
 EXPECT = re.compile(r"expect: (.*?)(?: \*/)?$")
 TEXT = {".c", ".h", ".def", ".py", ".sh", ".sql", ".build"}
@@ -46,6 +48,10 @@ def self_test():
     """The findings that are missing from, or too many in, what the checks say about the fixture."""
     found = check_includes.check(FIXTURE) + check_style.check(FIXTURE, fixture_files())
     wanted = expectations()
+    if check_format.is_missing():
+        wanted = {place: words for place, words in wanted.items() if ".clang-format" not in words}
+    else:
+        found += check_format.check(FIXTURE, FORMAT, fixture_files())
     problems = []
     for place, words in wanted.items():
         if not any((path, line) == place and words in message for path, line, message in found):
@@ -58,17 +64,28 @@ def self_test():
     return problems
 
 
+def check_shape(root):
+    """None: it cannot be checked here, and need not be."""
+    if not check_format.is_missing():
+        return check_format.check(root, FORMAT, repository_files(root))
+    return None if check_format.may_be_missing() else [("script/format", 1, check_format.MISSING)]
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE.parent.parent
     checks = [
         ("the checks find what they look for", self_test),
         ("no include points upward", lambda: check_includes.check(root)),
         ("files keep the house rules", lambda: check_style.check(root, repository_files(root))),
+        ("files have the shape of .clang-format", lambda: check_shape(root)),
     ]
     failed = 0
     print(f"1..{len(checks)}")
     for number, (name, run) in enumerate(checks, 1):
         findings = run()
+        if findings is None:
+            print(f"ok {number} - {name} # SKIP {check_format.MISSING}")
+            continue
         for path, line, message in findings:
             print(f"# {path}:{line}: {message}")
         print(f"{'not ok' if findings else 'ok'} {number} - {name}")

@@ -58,13 +58,27 @@ void node_refresh(struct node *node)
     world_accept_refreshed(&node->world);
 }
 
-static enum err decide_once(struct node *node, const struct rules *rules, struct command *commands,
-    const struct command *const *pointers, size_t count, int64_t now_ms, struct error *error)
+static enum err load(struct node *node, const struct command *commands, size_t count, struct error *error)
 {
+    const struct command *pointers[COMMANDS_MAX];
+    ENSURE(count <= COMMANDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = &commands[i];
     world_begin(&node->world);
-    enum err err = store_load(node->store, &node->world, pointers, count, error);
-    if (err != ERR_NONE)
-        return err;
+    return store_load(node->store, &node->world, pointers, count, error);
+}
+
+void node_load(struct node *node, const struct command *commands, size_t count)
+{
+    struct error error = {.message = ""};
+    if (load(node, commands, count, &error) != ERR_NONE)
+        fail_msg("cannot load: %s", error.message);
+}
+
+enum err node_finish(struct node *node, const struct rules *rules, struct command *commands, size_t count,
+    int64_t now_ms, struct error *error)
+{
+    enum err err = ERR_NONE;
     for (size_t i = 0; i < count; i++) {
         bool is_decided = rules_decide(rules, &node->world, &commands[i], now_ms);
         ENSURE(is_decided);
@@ -84,17 +98,39 @@ static enum err decide_once(struct node *node, const struct rules *rules, struct
 enum err node_decide(struct node *node, const struct rules *rules, struct command *commands, size_t count,
     int64_t now_ms, int *conflicts, struct error *error)
 {
-    const struct command *pointers[COMMANDS_MAX];
     enum err err = ERR_CONFLICT;
-    ENSURE(count <= COMMANDS_MAX);
-    for (size_t i = 0; i < count; i++)
-        pointers[i] = &commands[i];
     for (int i = 0; i < DECISIONS_MAX && err == ERR_CONFLICT; i++) {
-        err = decide_once(node, rules, commands, pointers, count, now_ms, error);
+        err = load(node, commands, count, error);
+        if (err == ERR_NONE)
+            err = node_finish(node, rules, commands, count, now_ms, error);
         if (err == ERR_CONFLICT && conflicts != NULL)
             (*conflicts)++;
     }
     return err;
+}
+
+/* --- a batch that another node makes wait --- */
+
+static void *decide_in_a_thread(void *context)
+{
+    struct waiting *w = context;
+    w->err = node_decide(w->node, w->rules, w->commands, w->count, w->now_ms, &w->conflicts, &w->error);
+    return NULL;
+}
+
+void waiting_start(struct waiting *w, const struct database *database)
+{
+    assert_int_equal(pthread_create(&w->thread, NULL, decide_in_a_thread, w), 0);
+    database_await(database, 1,
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()");
+}
+
+void waiting_end(struct waiting *w)
+{
+    assert_int_equal(pthread_join(w->thread, NULL), 0);
+    if (w->err != ERR_NONE)
+        fail_msg("the batch that waited failed: %s", w->error.message);
 }
 
 /* --- two of them --- */

@@ -4,6 +4,7 @@
 #ifndef DOORBUSTER_TESTS_POSTGRES_NODES_H
 #define DOORBUSTER_TESTS_POSTGRES_NODES_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/rules.h"
@@ -37,6 +38,30 @@ void node_refresh(struct node *node);
  */
 enum err node_decide(struct node *node, const struct rules *rules, struct command *commands, size_t count,
     int64_t now_ms, int *conflicts, struct error *error);
+
+/* The same in two steps, so that another node can act between them; the test fails when it cannot load. */
+void node_load(struct node *node, const struct command *commands, size_t count);
+enum err node_finish(struct node *node, const struct rules *rules, struct command *commands, size_t count,
+    int64_t now_ms, struct error *error);
+
+/* A batch that another node makes wait: the first five are given, the rest is what came of it. */
+struct waiting {
+    struct node *node;
+    const struct rules *rules;
+    int64_t now_ms;
+    struct command *commands;
+    size_t count;
+    int conflicts; /* after which it decided again */
+    enum err err;
+    struct error error;
+    pthread_t thread;
+};
+
+/* Decides it in a thread, and returns once it waits for a lock. */
+void waiting_start(struct waiting *w, const struct database *database);
+
+/* The test fails unless it has been committed, or has changed nothing. */
+void waiting_end(struct waiting *w);
 
 /* A database and two nodes on it; set-up and tear-down of a test, whose state it is. */
 struct node_pair {

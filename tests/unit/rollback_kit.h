@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What tests of taking back share: a world before and after a batch, and memory that fails on request.
- * Programs with this file are linked with --wrap=malloc,calloc,realloc, so that the n-th call can be made to
- * fail. One thread.
+ * What tests of taking back share: a world before and after a batch, and memory that fails on request
+ * (failing_memory.h). One thread.
  */
 #ifndef DOORBUSTER_TESTS_UNIT_ROLLBACK_KIT_H
 #define DOORBUSTER_TESTS_UNIT_ROLLBACK_KIT_H
 
+#include "failing_memory.h"
 #include "world_kit.h"
 
 struct rollback_kit {
@@ -26,11 +26,5 @@ void rollback_undo(struct rollback_kit *kit);
 
 /* Accepts the batch, which must not change the world any more. */
 void rollback_accept(struct rollback_kit *kit);
-
-/* The n-th call from now fails, n from 1; later ones succeed again. */
-void fail_call(int n);
-
-/* None fails any more. Has one failed since the call above? */
-bool stop_failing(void);
 
 #endif

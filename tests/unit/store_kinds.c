@@ -2,6 +2,7 @@
 #include "store_kinds.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,70 @@ struct store_reader *store_open_reader(struct open_store *o)
         fail_msg("cannot open a reader: %s", error.message);
     return reader;
 }
+
+void store_ask_once(struct open_store *o, struct question *question)
+{
+    struct error error = {.message = ""};
+    struct store_reader *reader = store_open_reader(o);
+    if (store_ask(reader, question, &error) != ERR_NONE)
+        fail_msg("cannot ask: %s", error.message);
+    store_reader_close(reader);
+}
+
+static int64_t embedded_number(const struct open_store *o, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *row;
+    const char *path = place_path(o->place.directory, "store.db");
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, sql, -1, &row, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(row, 0);
+    assert_int_equal(sqlite3_finalize(row), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return number;
+}
+
+int64_t store_number(const struct open_store *o, const char *sql)
+{
+    return o->kind->is_shared ? database_number(&o->place.database, "%s", sql) : embedded_number(o, sql);
+}
+
+/* --- batches --- */
+
+void store_decide(
+    struct open_store *o, const struct rules *rules, struct command *commands, size_t count, int64_t now_ms)
+{
+    const struct command *pointers[STORE_COMMANDS_MAX];
+    struct error error = {.message = ""};
+    assert_in_range(count, 1, STORE_COMMANDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = &commands[i];
+    world_begin(&o->world);
+    if (store_load(o->store, &o->world, pointers, count, &error) != ERR_NONE)
+        fail_msg("cannot load: %s", error.message);
+    for (size_t i = 0; i < count; i++)
+        assert_true(rules_decide(rules, &o->world, &commands[i], now_ms));
+}
+
+void store_finish(struct open_store *o)
+{
+    if (o->world.change_count == 0)
+        store_abandon(o->store);
+    else
+        test_commit(o->store, &o->world);
+    world_accept_refreshed(&o->world);
+}
+
+void store_run(
+    struct open_store *o, const struct rules *rules, struct command *commands, size_t count, int64_t now_ms)
+{
+    store_decide(o, rules, commands, count, now_ms);
+    store_finish(o);
+}
+
+/* --- kinds --- */
 
 static int set_up(void **state)
 {

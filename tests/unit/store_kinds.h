@@ -6,6 +6,7 @@
 #ifndef DOORBUSTER_TESTS_STORE_KINDS_H
 #define DOORBUSTER_TESTS_STORE_KINDS_H
 
+#include "core/rules.h"
 #include "postgres_fixture.h"
 #include "store_support.h"
 
@@ -39,15 +40,33 @@ void store_reopen(struct open_store *o);
 
 struct store_reader *store_open_reader(struct open_store *o);
 
+/* Asks a reader of its own; the caller gives the answer back (question_fini). */
+void store_ask_once(struct open_store *o, struct question *question);
+
+/* The first value of the first row, of SQL that both databases understand. */
+int64_t store_number(const struct open_store *o, const char *sql);
+
+enum { STORE_COMMANDS_MAX = 8 };
+
+/* A batch as the engine decides it: loads and decides, for the caller to commit or to take back. */
+void store_decide(
+    struct open_store *o, const struct rules *rules, struct command *commands, size_t count, int64_t now_ms);
+
+/* Writes what was decided, if that is anything, and lets go of what was loaded. */
+void store_finish(struct open_store *o);
+
+/* Both. */
+void store_run(
+    struct open_store *o, const struct rules *rules, struct command *commands, size_t count, int64_t now_ms);
+
 struct behaviour {
     const char *name;
     void (*run)(void **state);
 };
 
-#define BEHAVIOUR(test) \
-    {                   \
-#test, test     \
-    }
+/* clang-format off */
+#define BEHAVIOUR(test) {#test, test}
+/* clang-format on */
 
 enum { BEHAVIOURS_MAX = 64 };
 

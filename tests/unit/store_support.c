@@ -509,8 +509,10 @@ static void put_rows(struct strbuf *text, sqlite3 *db, const char *sql)
     if (rc != SQLITE_OK)
         fail_msg("cannot read rows: %s", sqlite3_errmsg(db));
     while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        for (int i = 0; i < sqlite3_column_count(rows); i++)
-            strbuf_printf(text, "%s|", (const char *)sqlite3_column_text(rows, i));
+        for (int i = 0; i < sqlite3_column_count(rows); i++) {
+            const char *value = (const char *)sqlite3_column_text(rows, i);
+            strbuf_printf(text, "%s|", value == NULL ? "NULL" : value);
+        }
         strbuf_put_char(text, '\n');
     }
     assert_int_equal(rc, SQLITE_DONE);
@@ -524,6 +526,16 @@ char *test_rows_text(const char *path)
         "SELECT * FROM purchases ORDER BY id",
         ("SELECT id, scope, key, hex(fingerprint), result, number, time, created_at FROM idempotency_keys"
          " ORDER BY id"),
+        "SELECT * FROM work ORDER BY id",
+        "SELECT * FROM accounts ORDER BY id",
+        "SELECT account_id, hex(public_key), balance_minor, last_transfer_id, updated_at FROM wallets",
+        ("SELECT id, kind, from_account, to_account, from_previous_id, to_previous_id, amount_minor,"
+         " from_balance_minor, to_balance_minor, product_id, purchase_id, nonce, hex(fingerprint), created_at"
+         " FROM transfers ORDER BY id"),
+        "SELECT * FROM machines ORDER BY id",
+        "SELECT * FROM leases ORDER BY id",
+        "SELECT * FROM tickets ORDER BY id",
+        "SELECT * FROM pool",
         "SELECT * FROM sequences ORDER BY name",
         "PRAGMA quick_check",
     };

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/hex.h"
 #include "base/strbuf.h"
 #include "base/utf8.h"
 
@@ -349,6 +350,36 @@ static void json_that_does_not_fit_overflows(void **state)
     }
 }
 
+/* --- digits --- */
+
+static void digits_are_read_in_either_case_and_nothing_else(void **state)
+{
+    unsigned char bytes[2];
+    (void)state;
+    assert_true(hex_read(SLICE("aF09"), bytes, 2) && bytes[0] == 0xAF && bytes[1] == 0x09);
+    assert_false(hex_read(SLICE("aF0"), bytes, 2));
+    assert_false(hex_read(SLICE("aF091"), bytes, 2));
+    for (int c = 0; c < 256; c++) {
+        const char text[4] = {'0', (char)c, '0', '0'};
+        bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+        assert_true(hex_read(slice_make(text, 4), bytes, 2) == is_digit);
+    }
+}
+
+static void digits_are_written_in_lower_case(void **state)
+{
+    const unsigned char bytes[] = {0x00, 0x1f, 0xa0, 0xff};
+    char memory[sizeof bytes * 2];
+    struct strbuf text;
+    (void)state;
+    strbuf_init(&text, memory, sizeof memory);
+    hex_put(&text, bytes, sizeof bytes);
+    assert_false(text.has_overflowed);
+    assert_slice(strbuf_slice(&text), "001fa0ff");
+    hex_put(&text, bytes, 1);
+    assert_true(text.has_overflowed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +400,8 @@ int main(void)
         cmocka_unit_test(json_strings_take_bad_utf8_as_latin_1),
         cmocka_unit_test(any_two_bytes_become_valid_json),
         cmocka_unit_test(json_that_does_not_fit_overflows),
+        cmocka_unit_test(digits_are_read_in_either_case_and_nothing_else),
+        cmocka_unit_test(digits_are_written_in_lower_case),
     };
     return cmocka_run_group_tests_name("base text", tests, NULL, NULL);
 }

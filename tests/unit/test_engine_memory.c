@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When memory runs out on the engine's thread, the batch is refused, nothing has happened, and the next one
- * is served. This program is linked with --wrap=malloc,calloc,realloc; the store's hooks, which run on that
- * thread before the rules decide and after, order the failure and end it.
+ * is served. The store's hooks, which run on that thread before the rules decide and after, order the failure
+ * (failing_memory.h) and end it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,40 +14,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine_client.h"
+#include "failing_memory.h"
 #include "world_kit.h"
 
 enum { HOUR_MS = 3600000 };
-
-/* --- memory that fails on request, on the thread that asked for it --- */
-
-static _Thread_local int calls_left = -1;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails_now(void)
-{
-    return calls_left >= 0 && calls_left-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(block, size);
-}
 
 /* --- the engine --- */
 
@@ -58,12 +28,12 @@ static int nth_failing; /* set before a push, read by the engine's thread after 
 
 static void order_failure(void)
 {
-    calls_left = nth_failing - 1;
+    fail_call(nth_failing);
 }
 
 static void end_failure(void)
 {
-    calls_left = -1;
+    (void)stop_failing();
 }
 
 static int start_engine(void **state)
@@ -139,16 +109,16 @@ static void an_engine_is_made_whole_or_not_at_all(void **state)
     struct engine *made = NULL;
     for (int nth = 1; made == NULL; nth++) {
         struct error error;
-        calls_left = nth - 1;
+        fail_call(nth);
         enum err status = engine_create(&config, &store.base, &made, &error);
-        calls_left = -1;
+        (void)stop_failing();
         assert_true((status == ERR_NONE) == (made != NULL));
         assert_true(status == ERR_NONE || status == ERR_MEMORY);
     }
-    calls_left = 0;
+    fail_call(1);
     struct engine_port *port;
     enum err status = engine_port_open(made, (struct engine_port_events){0}, &port, NULL);
-    calls_left = -1;
+    (void)stop_failing();
     assert_int_equal(status, ERR_MEMORY);
     engine_destroy(made);
 }

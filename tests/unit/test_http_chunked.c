@@ -43,10 +43,9 @@ struct row {
     size_t rest; /* bytes that belong to what follows */
 };
 
-#define ROW(what, text, status, body, rest)                       \
-    {                                                             \
-        what, SLICE_INIT(text), HTTP_CHUNKED_##status, body, rest \
-    }
+/* clang-format off */
+#define ROW(what, text, status, body, rest) {what, SLICE_INIT(text), HTTP_CHUNKED_##status, body, rest}
+/* clang-format on */
 
 static const struct row rows[] = {
     ROW("empty body", "0\r\n\r\n", DONE, "", 0),

@@ -24,10 +24,9 @@ struct bad_head {
     enum http_fault fault; /* HTTP_FAULT_COUNT: the scan itself must refuse it */
 };
 
-#define BAD(what, text, fault)                     \
-    {                                              \
-        what, SLICE_INIT(text), HTTP_FAULT_##fault \
-    }
+/* clang-format off */
+#define BAD(what, text, fault) {what, SLICE_INIT(text), HTTP_FAULT_##fault}
+/* clang-format on */
 #define LINE1 "GET / HTTP/1.1\r\n"
 #define HOST "Host: a\r\n"
 

@@ -93,6 +93,53 @@ static void pipelining_is_bounded_and_complete(void **state)
     (void)close(fd);
 }
 
+enum { FLOOD_FD, OTHER_FD, FD_COUNT, FLOOD_COUNT = 1000 };
+static int flood_fds[FD_COUNT];
+
+static void send_at_once(int fd, const char *text, size_t len)
+{
+    assert_true(send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len);
+}
+
+/* On the server's thread, which so finds both in one turn, the flood first and in one piece. */
+static void flood(struct kit *kit)
+{
+    static const char request[] = GET("/hello");
+    static const char last[] = GET("/late?flood");
+    static const char other[] = GET("/late?other");
+    static char text[FLOOD_COUNT * (sizeof request - 1) + sizeof last];
+    for (size_t i = 0; i < FLOOD_COUNT; i++)
+        memcpy(text + i * (sizeof request - 1), request, sizeof request);
+    memcpy(text + sizeof text - sizeof last, last, sizeof last);
+    send_at_once(flood_fds[FLOOD_FD], text, sizeof text - 1);
+    send_at_once(flood_fds[OTHER_FD], other, sizeof other - 1);
+}
+
+static void look_who_was_first(struct kit *kit)
+{
+    kit->argument = slice_eq(kit->pending[0]->query, SLICE("other")) ? OTHER_FD : FLOOD_FD;
+}
+
+/* A client that sends without waiting for answers has the loop to itself, and all others wait. */
+static void who_floods_a_connection_does_not_keep_others_waiting(void **state)
+{
+    struct kit *kit = *state;
+    for (int i = 0; i < FD_COUNT; i++)
+        flood_fds[i] = client_connect(kit);
+    kit_wait_open(kit, FD_COUNT);
+    kit_run(kit, flood);
+    kit_wait_pending(kit, 2);
+    kit_run(kit, look_who_was_first);
+    assert_int_equal(kit->argument, OTHER_FD);
+    kit_answer(kit);
+    for (int i = 0; i < FLOOD_COUNT; i++)
+        client_expect(flood_fds[FLOOD_FD], 200, "hello");
+    for (int i = 0; i < FD_COUNT; i++) {
+        client_expect(flood_fds[i], 200, "late");
+        (void)close(flood_fds[i]);
+    }
+}
+
 static void requests_may_be_split_anywhere(void **state)
 {
     static const char *const requests[] = {
@@ -706,6 +753,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_replies_arrive_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pipelined_requests_are_answered_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pipelining_is_bounded_and_complete, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_floods_a_connection_does_not_keep_others_waiting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(head_requests_get_the_head_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_there_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(http_1_0_closes_unless_asked_not_to, set_up, tear_down),

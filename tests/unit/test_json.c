@@ -15,10 +15,9 @@ struct row {
     enum json_status status;
 };
 
-#define ROW(text, status)               \
-    {                                   \
-        SLICE_INIT(text), JSON_##status \
-    }
+/* clang-format off */
+#define ROW(text, status) {SLICE_INIT(text), JSON_##status}
+/* clang-format on */
 #define TEN(x) x x x x x x x x x x
 
 static const struct row rows[] = {
@@ -162,6 +161,7 @@ static void members_and_items_are_found(void **state)
     assert_true(json_text(json_member(value, "sku"), &text));
     assert_true(slice_eq(text, SLICE("W-1")));
     assert_null(json_member(value, "SKU"));
+    assert_int_equal(json_kind(json_member(value, "SKU")), JSON_KIND_NULL);
     assert_non_null(json_member(value, ""));
     const struct json *list = json_member(value, "list");
     int64_t number;
@@ -284,6 +284,36 @@ static void numbers_of_any_kind_become_doubles(void **state)
     json_free(value);
 }
 
+static void what_is_written_as_an_integer_is_told_apart(void **state)
+{
+    static const char *const others[] = {"1.0", "1e2", "1E0", "\"1\"", "null", "true", "[]", "1e400"};
+    struct json *value = parsed("{\"a\":12,\"b\":-9223372036854775808}");
+    int64_t number;
+    assert_true(json_plain_int64(json_member(value, "a"), &number) && number == 12);
+    assert_true(json_plain_int64(json_member(value, "b"), &number) && number == INT64_MIN);
+    assert_false(json_plain_int64(json_member(value, "c"), &number));
+    json_free(value);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        bool is_json = json_parse(slice_cstr(others[i]), &value) == JSON_OK;
+        assert_false(is_json && json_plain_int64(value, &number));
+        json_free(value);
+    }
+}
+
+static void names_that_come_twice_are_found_however_they_are_spelled(void **state)
+{
+    static const char *const twice[] = {
+        "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "[{\"x\":{\"a\":1,\"b\":2,\"a\":3}}]"};
+    struct json *value;
+    for (size_t i = 0; i < sizeof twice / sizeof twice[0]; i++) {
+        assert_int_equal(json_parse_unique(slice_cstr(twice[i]), &value), JSON_MALFORMED);
+        assert_null(value);
+    }
+    assert_int_equal(
+        json_parse_unique(SLICE("{\"a\":{\"a\":1},\"A\":[{\"a\":1},{\"a\":1}]}"), &value), JSON_OK);
+    json_free(value);
+}
+
 static void strings_are_decoded(void **state)
 {
     struct json *value =
@@ -342,6 +372,8 @@ int main(void)
         cmocka_unit_test(the_last_of_equal_members_counts_in_large_objects_too),
         cmocka_unit_test(integers_are_exact_or_none),
         cmocka_unit_test(numbers_of_any_kind_become_doubles),
+        cmocka_unit_test(what_is_written_as_an_integer_is_told_apart),
+        cmocka_unit_test(names_that_come_twice_are_found_however_they_are_spelled),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(documents_live_side_by_side),
         cmocka_unit_test(a_large_array_is_read),

@@ -3,36 +3,22 @@
  * Crowds at the machines, drawn by lot: machines are made, drained, reset and deleted while people take them,
  * wait, choose, leave and time out, and products come and go; some batches fail to commit. Every answer is
  * compared with the model's (pool_model.h), after each step the whole pool with the whole model, and at the
- * end the history is audited (pool_audit.h). One seed is always the same, another is new in each run; a
- * failure prints the command that repeats it.
+ * end the history is audited (pool_audit.h).
  *
- *     test_pool_simulation [SEED [STEPS]]    or SIMULATION_SEED and SIMULATION_COMMANDS in the environment
+ *     test_pool_simulation [SEED [STEPS]]    see simulation_kit.h
  */
-#include <inttypes.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "pool_audit.h"
 #include "pool_model.h"
+#include "simulation_kit.h"
 #include "world_kit.h"
 
 enum { STEPS_DEFAULT = 80000, RUN_STEPS = 4000, BATCH_MAX = 40 };
 
-static const char *program = "test_pool_simulation";
-static int64_t seed_asked = -1;
-static int64_t step_count = STEPS_DEFAULT;
-static char way_back[512]; /* how to repeat the present batch */
-
 /* One run. */
 struct simulation {
-    int64_t seed;
-    int64_t step; /* commands and ticks so far */
+    struct simulation_place at; /* its steps are commands and ticks */
     struct id_source random;
     struct rules rules;
     struct pool_crowd crowd;
@@ -42,38 +28,14 @@ struct simulation {
     struct pool_model model;
     struct pool_model model_before;
     struct pool_audit audit;
-    int64_t now_ms;
-    int64_t counts[100]; /* answers, by result */
+    int64_t counts[SIMULATION_RESULTS]; /* answers, by result */
 };
 
-/* Ends the test. */
-#define CHECK(simulation, condition, ...)                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            print_error(__VA_ARGS__);                                                              \
-            fail_msg("\n'%s' does not hold at step %" PRId64 ", time %" PRId64                     \
-                     "; repeat it with: %s %" PRId64 " %" PRId64,                                  \
-                #condition, (simulation)->step, (simulation)->now_ms, program, (simulation)->seed, \
-                (simulation)->step + BATCH_MAX);                                                   \
-        }                                                                                          \
-    } while (0)
+#define CHECK(simulation, ...) SIMULATION_CHECK(&(simulation)->at, __VA_ARGS__)
 
 static void check_equal(struct simulation *simulation, const char *name, int64_t actual, int64_t expected)
 {
     CHECK(simulation, actual == expected, "%s is %" PRId64 " instead of %" PRId64, name, actual, expected);
-}
-
-/* When the rules themselves find that something is impossible. */
-static void on_abort(int signal_number)
-{
-    (void)signal_number;
-    (void)!write(STDERR_FILENO, way_back, strlen(way_back));
-}
-
-static void note_way_back(const struct simulation *simulation)
-{
-    (void)snprintf(way_back, sizeof way_back, "repeat it with: %s %" PRId64 " %" PRId64 "\n", program,
-        simulation->seed, simulation->step + BATCH_MAX);
 }
 
 static struct simulation *simulation_create(int64_t seed)
@@ -81,7 +43,7 @@ static struct simulation *simulation_create(int64_t seed)
     struct simulation *simulation = calloc(1, sizeof *simulation);
     assert_non_null(simulation);
     struct id_source *random = &simulation->random;
-    simulation->seed = seed;
+    simulation->at = (struct simulation_place){.seed = seed, .now_ms = 1000000, .batch_max = BATCH_MAX};
     id_source_init_seed(random, (uint64_t)seed);
     draw_pool_crowd(random, &simulation->crowd);
     simulation->rules = (struct rules){
@@ -98,7 +60,6 @@ static struct simulation *simulation_create(int64_t seed)
         .line_max = (int64_t)simulation->rules.line_max,
         .says_sold_out = simulation->rules.says_sold_out,
     };
-    simulation->now_ms = 1000000;
     world_init(&simulation->world, &world_kit_hash_key);
     return simulation;
 }
@@ -220,11 +181,11 @@ static void pass_time(struct simulation *simulation)
     unsigned lot = draw(random, 100);
     int64_t due_ms = model_due_ms(&simulation->model) - draw(random, 2);
     if (lot >= 30 && lot < 70)
-        simulation->now_ms += draw(random, 40);
-    else if (lot >= 70 && due_ms > simulation->now_ms && due_ms < INT64_MAX - 1)
-        simulation->now_ms = due_ms;
+        simulation->at.now_ms += draw(random, 40);
+    else if (lot >= 70 && due_ms > simulation->at.now_ms && due_ms < INT64_MAX - 1)
+        simulation->at.now_ms = due_ms;
     else if (lot >= 98) /* the server was down for a while */
-        simulation->now_ms += 2000;
+        simulation->at.now_ms += 2000;
 }
 
 static void tick(struct simulation *simulation)
@@ -234,12 +195,12 @@ static void tick(struct simulation *simulation)
     size_t changes = simulation->world.change_count;
     CHECK(simulation, next_ms <= due_ms, "the next tick is at %" PRId64 ", something is due at %" PRId64,
         next_ms, due_ms);
-    bool is_good = rules_tick(&simulation->rules, &simulation->world, simulation->now_ms);
+    bool is_good = rules_tick(&simulation->rules, &simulation->world, simulation->at.now_ms);
     CHECK(simulation, is_good, "a tick ran out of memory");
-    model_tick(&simulation->model, simulation->now_ms);
-    CHECK(simulation, due_ms <= simulation->now_ms || simulation->world.change_count == changes,
+    model_tick(&simulation->model, simulation->at.now_ms);
+    CHECK(simulation, due_ms <= simulation->at.now_ms || simulation->world.change_count == changes,
         "a tick changed something that was not due");
-    simulation->step++;
+    simulation->at.step++;
     check_world(simulation);
 }
 
@@ -304,16 +265,16 @@ static void decide_one(struct simulation *simulation)
     struct command command;
     size_t changes = simulation->world.change_count;
     draw_pool_command(
-        &simulation->random, &simulation->crowd, &simulation->seen, simulation->now_ms, &lot, &command);
-    bool is_good = rules_decide(&simulation->rules, &simulation->world, &command, simulation->now_ms);
+        &simulation->random, &simulation->crowd, &simulation->seen, simulation->at.now_ms, &lot, &command);
+    bool is_good = rules_decide(&simulation->rules, &simulation->world, &command, simulation->at.now_ms);
     CHECK(simulation, is_good, "memory ran out");
-    struct pool_expected expected = model_decide(&simulation->model, &lot, &command, simulation->now_ms);
+    struct pool_expected expected = model_decide(&simulation->model, &lot, &command, simulation->at.now_ms);
     check_answer(simulation, &lot, &command, &expected);
     CHECK(simulation, !is_refusal(command.outcome.result) || simulation->world.change_count == changes,
         "a refusal (%d) changed something", (int)command.outcome.result);
     pool_seen_note(&simulation->seen, &lot, &command);
     simulation->counts[command.outcome.result]++;
-    simulation->step++;
+    simulation->at.step++;
     check_world(simulation);
 }
 
@@ -326,7 +287,7 @@ static void audit(struct simulation *simulation)
 static void run_batch(struct simulation *simulation)
 {
     struct world *world = &simulation->world;
-    note_way_back(simulation);
+    simulation_note(&simulation->at);
     world_begin(world);
     simulation->model_before = simulation->model;
     simulation->seen_before = simulation->seen;
@@ -347,81 +308,37 @@ static void run_batch(struct simulation *simulation)
     check_world(simulation);
 }
 
-static void run(int64_t seed, int64_t steps, int64_t counts[100])
+static void run(int64_t seed, int64_t steps, int64_t counts[SIMULATION_RESULTS])
 {
     struct simulation *simulation = simulation_create(seed);
-    while (simulation->step < steps)
+    while (simulation->at.step < steps)
         run_batch(simulation);
     audit(simulation);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < SIMULATION_RESULTS; i++)
         counts[i] += simulation->counts[i];
     simulation_destroy(simulation);
 }
 
-/* --- runs --- */
-
-/* Many short runs, since each seed chooses its own shape of crowd. */
-static void run_many(int64_t seed)
+static bool is_expected(enum result result)
 {
-    static const enum result heard[] = {RESULT_OK, RESULT_PRODUCT_NOT_FOUND, RESULT_SALE_NOT_ACTIVE,
+    static const enum result expected[] = {RESULT_OK, RESULT_PRODUCT_NOT_FOUND, RESULT_SALE_NOT_ACTIVE,
         RESULT_ALREADY_PURCHASED, RESULT_SOLD_OUT, RESULT_MACHINE_NOT_FOUND, RESULT_MACHINE_IS_IDLE,
         RESULT_NO_IDLE_MACHINE, RESULT_TICKET_WAITS, RESULT_LINE_FULL, RESULT_TICKET_NOT_WAITING,
         RESULT_CHOICE_UNKNOWN, RESULT_COINS_NOT_COUNT, RESULT_NOT_CHOOSING, RESULT_STOCK_INSUFFICIENT,
         RESULT_PRODUCT_NAME_TAKEN, RESULT_SKU_TAKEN, RESULT_STOCK_TOO_LARGE};
-    int64_t counts[100] = {0};
-    for (int64_t done = 0; done < step_count; done += RUN_STEPS, seed++)
-        run(seed, RUN_STEPS, counts);
-    /* A simulation that never hears an answer does not test it. */
-    for (size_t i = 0; i < sizeof heard / sizeof heard[0] && step_count >= STEPS_DEFAULT; i++) {
-        if (counts[heard[i]] == 0)
-            fail_msg("no command was ever answered %s", result_info(heard[i])->name);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        if (expected[i] == result)
+            return true;
     }
-}
-
-static void a_known_crowd_gets_the_machines_of_the_contract(void **state)
-{
-    (void)state;
-    run_many(1);
-}
-
-static void a_new_crowd_gets_the_machines_of_the_contract(void **state)
-{
-    struct id_source random;
-    (void)state;
-    id_source_init(&random);
-    run_many((int64_t)(id_next(&random) >> 16));
-}
-
-static void the_crowd_asked_for_gets_the_machines_of_the_contract(void **state)
-{
-    int64_t counts[100] = {0};
-    (void)state;
-    run(seed_asked, step_count, counts);
-}
-
-/* The argument, else the variable, else what stands there already. False: not a number. */
-static bool read_number(const char *argument, const char *variable, int64_t *value)
-{
-    const char *text = argument != NULL ? argument : getenv(variable);
-    return text == NULL || (slice_to_i64(slice_cstr(text), value) && *value >= 0);
+    return false;
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest suite[] = {
-        cmocka_unit_test(a_known_crowd_gets_the_machines_of_the_contract),
-        cmocka_unit_test(a_new_crowd_gets_the_machines_of_the_contract),
-    };
-    const struct CMUnitTest asked[] = {
-        cmocka_unit_test(the_crowd_asked_for_gets_the_machines_of_the_contract),
-    };
-    program = argv[0];
-    if (!read_number(argc > 1 ? argv[1] : NULL, "SIMULATION_SEED", &seed_asked) ||
-        !read_number(argc > 2 ? argv[2] : NULL, "SIMULATION_COMMANDS", &step_count)) {
-        (void)fprintf(stderr, "usage: %s [SEED [STEPS]], both whole numbers from 0\n", program);
-        return 2;
-    }
-    (void)signal(SIGABRT, on_abort);
-    return seed_asked < 0 ? cmocka_run_group_tests_name("pool simulation", suite, NULL, NULL)
-                          : cmocka_run_group_tests_name("pool simulation", asked, NULL, NULL);
+    static const struct simulation_plan plan = {.name = "pool simulation",
+        .step_count = STEPS_DEFAULT,
+        .run_steps = RUN_STEPS,
+        .run = run,
+        .is_expected = is_expected};
+    return simulation_main(&plan, argc, argv);
 }

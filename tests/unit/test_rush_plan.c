@@ -11,7 +11,7 @@
 #include "rush/plan.h"
 #include "rush/schedule.h"
 
-#define S(seconds) ((int64_t)((seconds)*1000000000.0))
+#define S(seconds) ((int64_t)(1000000000.0 * (seconds)))
 
 static void everybody_in_a_burst_starts_at_once(void **state)
 {

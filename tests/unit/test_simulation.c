@@ -1,55 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random crowds against the rules. Every answer is compared with the model's (sale_model.h), and after every
- * batch the whole world with the whole model; some batches fail to commit, and then both forget them. One
- * seed is always the same, another is new in each run; a failure prints the command that repeats it.
+ * batch the whole world with the whole model; some batches fail to commit, and then both forget them.
  *
- *     test_simulation [SEED [COMMANDS]]    or SIMULATION_SEED and SIMULATION_COMMANDS in the environment
+ *     test_simulation [SEED [STEPS]]    see simulation_kit.h
  */
-#include <inttypes.h>
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "sale_model.h"
+#include "simulation_kit.h"
 #include "world_kit.h"
 
-enum { COMMANDS_DEFAULT = 200000, BATCH_MAX = 60 };
-
-static const char *program = "test_simulation";
-static int64_t seed_asked = -1;
-static int64_t command_count = COMMANDS_DEFAULT;
+enum { COMMANDS_DEFAULT = 200000, RUN_COMMANDS = 5000, BATCH_MAX = 60 };
 
 /* One run. */
 struct simulation {
-    int64_t seed;
-    int64_t step; /* commands so far */
+    struct simulation_place at; /* its steps are commands */
     struct id_source random;
     struct rules rules;
     struct crowd crowd;
     struct world world;
     struct sale_model model;
-    struct sale_model committed; /* the model as it was when the batch began */
-    int64_t now_ms;
-    int64_t number_last; /* no purchase number comes twice */
-    int64_t counts[100]; /* answers, by result */
+    struct sale_model committed;        /* the model as it was when the batch began */
+    int64_t number_last;                /* no purchase number comes twice */
+    int64_t counts[SIMULATION_RESULTS]; /* answers, by result */
 };
 
-/* Ends the test. */
-#define CHECK(simulation, condition, ...)                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            print_error(__VA_ARGS__);                                                              \
-            fail_msg("\n'%s' does not hold at command %" PRId64 ", time %" PRId64                  \
-                     "; repeat it with: %s %" PRId64 " %" PRId64,                                  \
-                #condition, (simulation)->step, (simulation)->now_ms, program, (simulation)->seed, \
-                (simulation)->step + BATCH_MAX);                                                   \
-        }                                                                                          \
-    } while (0)
+#define CHECK(simulation, ...) SIMULATION_CHECK(&(simulation)->at, __VA_ARGS__)
 
 static const char *kind_name(enum command_kind kind)
 {
@@ -62,7 +40,7 @@ static struct simulation *simulation_create(int64_t seed)
     struct simulation *simulation = calloc(1, sizeof *simulation);
     assert_non_null(simulation);
     struct id_source *random = &simulation->random;
-    simulation->seed = seed;
+    simulation->at = (struct simulation_place){.seed = seed, .now_ms = 1000000, .batch_max = BATCH_MAX};
     id_source_init_seed(random, (uint64_t)seed);
     simulation->rules.says_sold_out = draw(random, 2) == 1;
     simulation->rules.idempotency_ttl_ms = 50 + draw(random, 2000);
@@ -78,7 +56,6 @@ static struct simulation *simulation_create(int64_t seed)
     };
     simulation->model.says_sold_out = simulation->rules.says_sold_out;
     simulation->model.key_ttl_ms = simulation->rules.idempotency_ttl_ms;
-    simulation->now_ms = 1000000;
     world_init(&simulation->world, &world_kit_hash_key);
     return simulation;
 }
@@ -99,21 +76,21 @@ static void pass_time(struct simulation *simulation)
     if (lot < 40)
         return;
     if (lot < 80) {
-        simulation->now_ms += draw(random, 20);
+        simulation->at.now_ms += draw(random, 20);
         return;
     }
     const struct model_sale *sale = &simulation->model.sales[draw(random, MODEL_SKUS)];
     int64_t edge_ms = (draw(random, 2) == 0 ? sale->start_ms : sale->end_ms) - draw(random, 2);
-    if (sale->exists && edge_ms > simulation->now_ms)
-        simulation->now_ms = edge_ms;
+    if (sale->exists && edge_ms > simulation->at.now_ms)
+        simulation->at.now_ms = edge_ms;
 }
 
 static void tick(struct simulation *simulation)
 {
-    bool is_due = rules_next_tick_ms(&simulation->rules, &simulation->world) <= simulation->now_ms;
+    bool is_due = rules_next_tick_ms(&simulation->rules, &simulation->world) <= simulation->at.now_ms;
     size_t changes = simulation->world.change_count;
-    bool is_good = rules_tick(&simulation->rules, &simulation->world, simulation->now_ms);
-    model_tick(&simulation->model, simulation->now_ms);
+    bool is_good = rules_tick(&simulation->rules, &simulation->world, simulation->at.now_ms);
+    model_tick(&simulation->model, simulation->at.now_ms);
     CHECK(simulation, is_good, "a tick ran out of memory");
     CHECK(simulation, is_due || simulation->world.change_count == changes,
         "a tick that was not due changed something");
@@ -140,9 +117,9 @@ static void check_number(
 static void decide_one(struct simulation *simulation)
 {
     struct random_command lot;
-    draw_command(&simulation->random, &simulation->crowd, simulation->now_ms, &lot);
-    bool is_good = rules_decide(&simulation->rules, &simulation->world, &lot.command, simulation->now_ms);
-    struct model_answer expected = model_decide(&simulation->model, &lot, simulation->now_ms);
+    draw_command(&simulation->random, &simulation->crowd, simulation->at.now_ms, &lot);
+    bool is_good = rules_decide(&simulation->rules, &simulation->world, &lot.command, simulation->at.now_ms);
+    struct model_answer expected = model_decide(&simulation->model, &lot, simulation->at.now_ms);
     const struct outcome *outcome = &lot.command.outcome;
     CHECK(simulation, is_good, "memory ran out");
     CHECK(simulation, (int)outcome->result == expected.result,
@@ -154,7 +131,7 @@ static void decide_one(struct simulation *simulation)
         expected.time_ms);
     check_number(simulation, &lot, &expected);
     simulation->counts[expected.result]++;
-    simulation->step++;
+    simulation->at.step++;
 }
 
 /* --- the world against the model --- */
@@ -227,6 +204,7 @@ static void check_world(struct simulation *simulation)
 
 static void run_batch(struct simulation *simulation)
 {
+    simulation_note(&simulation->at);
     world_begin(&simulation->world);
     simulation->model.batch++;
     simulation->committed = simulation->model;
@@ -245,78 +223,28 @@ static void run_batch(struct simulation *simulation)
     check_world(simulation);
 }
 
-static void run(int64_t seed, int64_t commands, int64_t counts[100])
+static void run(int64_t seed, int64_t commands, int64_t counts[SIMULATION_RESULTS])
 {
     struct simulation *simulation = simulation_create(seed);
-    while (simulation->step < commands)
+    while (simulation->at.step < commands)
         run_batch(simulation);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < SIMULATION_RESULTS; i++)
         counts[i] += simulation->counts[i];
     simulation_destroy(simulation);
 }
 
-/* Many short runs, since each seed chooses its own shape of crowd. */
-static void run_many(int64_t seed)
+/* The others are the engine's, or of commands that this crowd does not send. */
+static bool is_expected(enum result result)
 {
-    enum { RUN_COMMANDS = 5000 };
-    int64_t counts[100] = {0};
-    for (int64_t done = 0; done < command_count; done += RUN_COMMANDS, seed++)
-        run(seed, RUN_COMMANDS, counts);
-    /* A simulation that never hears an answer does not test it. */
-    if (command_count < COMMANDS_DEFAULT / 2)
-        return;
-    const struct result_info *info;
-    for (unsigned i = 0; (info = result_info_at(i)) != NULL; i++) {
-        /* The others are the engine's, or of commands that this crowd does not send. */
-        bool is_of_rules = info->result < RESULT_WORK_NOT_YOURS;
-        if (is_of_rules && counts[info->result] == 0)
-            fail_msg("no command was ever answered %s", info->name);
-    }
-}
-
-static void a_known_crowd_gets_the_answers_of_the_contract(void **state)
-{
-    (void)state;
-    run_many(1);
-}
-
-static void a_new_crowd_gets_the_answers_of_the_contract(void **state)
-{
-    struct id_source random;
-    (void)state;
-    id_source_init(&random);
-    run_many((int64_t)(id_next(&random) >> 16));
-}
-
-static void the_crowd_asked_for_gets_the_answers_of_the_contract(void **state)
-{
-    int64_t counts[100] = {0};
-    (void)state;
-    run(seed_asked, command_count, counts);
-}
-
-/* The argument, else the variable, else what stands there already. False: not a number. */
-static bool read_number(const char *argument, const char *variable, int64_t *value)
-{
-    const char *text = argument != NULL ? argument : getenv(variable);
-    return text == NULL || (slice_to_i64(slice_cstr(text), value) && *value >= 0);
+    return result < RESULT_WORK_NOT_YOURS;
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest suite[] = {
-        cmocka_unit_test(a_known_crowd_gets_the_answers_of_the_contract),
-        cmocka_unit_test(a_new_crowd_gets_the_answers_of_the_contract),
-    };
-    const struct CMUnitTest asked[] = {
-        cmocka_unit_test(the_crowd_asked_for_gets_the_answers_of_the_contract),
-    };
-    program = argv[0];
-    if (!read_number(argc > 1 ? argv[1] : NULL, "SIMULATION_SEED", &seed_asked) ||
-        !read_number(argc > 2 ? argv[2] : NULL, "SIMULATION_COMMANDS", &command_count)) {
-        (void)fprintf(stderr, "usage: %s [SEED [COMMANDS]], both whole numbers from 0\n", program);
-        return 2;
-    }
-    return seed_asked < 0 ? cmocka_run_group_tests_name("simulation", suite, NULL, NULL)
-                          : cmocka_run_group_tests_name("simulation", asked, NULL, NULL);
+    static const struct simulation_plan plan = {.name = "simulation",
+        .step_count = COMMANDS_DEFAULT,
+        .run_steps = RUN_COMMANDS,
+        .run = run,
+        .is_expected = is_expected};
+    return simulation_main(&plan, argc, argv);
 }

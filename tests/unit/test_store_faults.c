@@ -23,6 +23,8 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "core/account.h"
+#include "core/wallet.h"
 #include "core/world_pool.h"
 #include "failing_vfs.h"
 #include "store/fault.h"
@@ -130,10 +132,60 @@ static void decide_at_machines(struct world *world)
     assert_true(world_keep_ticket(world, world_first_ticket(world), 9000));
 }
 
+enum { ANN = 'a', BEN = 'b' };
+
+static struct wallet *wallet_of(const struct world *world, unsigned char person)
+{
+    unsigned char key[WALLET_KEY_BYTES] = {person};
+    return world_wallet(world, key);
+}
+
+/* Two accounts, one of them with coins; a change borrows its request until the commit. */
+static void decide_wallets(struct world *world)
+{
+    static const struct account_request requests[] = {
+        {.username = SLICE_INIT("ann"), .username_key = SLICE_INIT("ann"), .email_key = SLICE_INIT("ann@x")},
+        {.username = SLICE_INIT("ben"), .username_key = SLICE_INIT("ben"), .email_key = SLICE_INIT("ben@x")},
+    };
+    for (int i = 0; i < 2; i++) {
+        unsigned char key[WALLET_KEY_BYTES] = {i == 0 ? ANN : BEN};
+        const struct account *account = world_add_account(world, &requests[i], 1000);
+        assert_non_null(account);
+        assert_true(wallet_open(world, account->id, key, i == 0 ? 10000 : 0, 1000));
+    }
+}
+
+/* Ann gives, is given, and buys. */
+static void decide_transfers(struct world *world)
+{
+    struct wallet *ann = wallet_of(world, ANN);
+    struct transfer_row row = {.kind = TRANSFER_TRANSFER, .amount_minor = 70, .nonce = SLICE("n")};
+    assert_true(world_add_transfer(world, ann, wallet_of(world, BEN), &row, 2000));
+    row.kind = TRANSFER_CREDIT;
+    assert_true(world_add_transfer(world, NULL, ann, &row, 2000));
+    row = (struct transfer_row){.kind = TRANSFER_SPEND, .amount_minor = 50, .nonce = SLICE("m")};
+    row.product_id = world_product(world, SLICE("A"))->id;
+    row.purchase_id = test_buy(world, "A", " key 61", 2000);
+    assert_true(world_add_transfer(world, ann, NULL, &row, 2000));
+}
+
+/* In one batch, since every batch more is another look at all rows for each call that fails. */
+static void decide_newcomers(struct world *world)
+{
+    decide_machines(world);
+    decide_wallets(world);
+}
+
+static void decide_deeds(struct world *world)
+{
+    decide_at_machines(world);
+    decide_transfers(world);
+}
+
 typedef void decide(struct world *world);
 
-static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_machines, decide_large,
-    decide_small, decide_at_machines, decide_again, decide_removal, decide_small, decide_last};
+static decide *const scenario[] = {decide_first, decide_small, decide_mixed, decide_newcomers, decide_large,
+    decide_small, decide_deeds, decide_again, decide_removal, decide_small, decide_last};
 
 enum { BATCH_COUNT = sizeof scenario / sizeof scenario[0] };
 

@@ -12,52 +12,30 @@
 
 #include <cmocka.h>
 
+#include "core/account.h"
 #include "core/machine.h"
+#include "core/wallet.h"
 #include "core/world_pool.h"
+#include "failing_memory.h"
 #include "postgres_nodes.h"
-
-/* --- memory that fails on request --- */
-
-static int calls_left = -1; /* -1: no failure is asked for */
-static bool has_failed;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails_now(void)
-{
-    if (calls_left < 0 || calls_left-- > 0)
-        return false;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(block, size);
-}
 
 /* --- a batch of everything --- */
 
-enum { COMMANDS = 40, AT_MACHINES = 7, PURCHASES = COMMANDS - AT_MACHINES - 1, KEYS = COMMANDS / 4 - 2 };
+enum {
+    COMMANDS = 40,
+    AT_MACHINES = 7,
+    WITH_WALLETS = 5,
+    PURCHASES = COMMANDS - AT_MACHINES - WITH_WALLETS - 1,
+    KEYS = COMMANDS / 4 - 3,
+    PRICE = 5,
+    OPENING = 100000,
+};
 
 struct wishes {
     struct command commands[COMMANDS];
     struct pool_request requests[COMMANDS];
+    struct account_request accounts[COMMANDS];
+    struct wallet_request wallets[COMMANDS];
     const struct command *pointers[COMMANDS];
     char texts[COMMANDS][16];
 };
@@ -80,6 +58,45 @@ static void make_wish_at_machines(struct wishes *wishes, int i, struct slice tex
         .pool = &wishes->requests[i]};
 }
 
+/* Nobody else has this number. */
+static void make_registration(struct wishes *wishes, int i, struct slice text, int number)
+{
+    unsigned char *key = wishes->wallets[i].key;
+    memset(key, 0, WALLET_KEY_BYTES);
+    memcpy(key, &number, sizeof number);
+    wishes->accounts[i] = (struct account_request){.username = text,
+        .email = text,
+        .username_key = text,
+        .email_key = text,
+        .public_key = key,
+        .opening_minor = number == 0 ? OPENING : 1};
+    wishes->commands[i] = (struct command){.kind = COMMAND_ACCOUNT_REGISTER, .account = &wishes->accounts[i]};
+}
+
+/* A new wallet; and the one that all rounds share, of number 0, gets coins by a reference that it knows and
+ * by a new one, hands one on and buys something. */
+static void make_wish_with_wallets(struct wishes *wishes, int i, struct slice text, int round)
+{
+    static const enum command_kind kinds[WITH_WALLETS] = {COMMAND_ACCOUNT_REGISTER, COMMAND_WALLET_CREDIT,
+        COMMAND_WALLET_CREDIT, COMMAND_WALLET_TRANSFER, COMMAND_WALLET_SPEND};
+    static const int64_t amounts[WITH_WALLETS] = {0, 7, 2, 1, PRICE};
+    int at = i - 29;
+    if (at < 0 || at >= WITH_WALLETS)
+        return;
+    if (at == 0) {
+        make_registration(wishes, i, text, round);
+        return;
+    }
+    struct wallet_request *request = &wishes->wallets[i];
+    *request =
+        (struct wallet_request){.amount_minor = amounts[at], .nonce = at == 1 ? SLICE("the same") : text};
+    memcpy(request->to, &round, sizeof round);
+    wishes->commands[i] = (struct command){.kind = kinds[at],
+        .sku = kinds[at] == COMMAND_WALLET_SPEND ? SLICE("T") : SLICE(""),
+        .user = text,
+        .wallet = request};
+}
+
 static void make_wishes(struct wishes *wishes, int round)
 {
     for (int i = 0; i < COMMANDS; i++) {
@@ -96,6 +113,7 @@ static void make_wishes(struct wishes *wishes, int round)
                 .present = FIELDS_ALL_REQUIRED, .name = text, .initial_stock = 5, .start_ms = 1, .end_ms = 2};
         }
         make_wish_at_machines(wishes, i, text);
+        make_wish_with_wallets(wishes, i, text, round);
         wishes->pointers[i] = command;
     }
 }
@@ -117,17 +135,17 @@ static enum err decide(struct node *node, struct wishes *wishes, struct error *e
     return err;
 }
 
-static enum err run_batch(struct node *node, int round, int failing_call)
+/* *has_failed: memory was asked for so often. */
+static enum err run_batch(struct node *node, int round, int failing_call, bool *has_failed)
 {
     struct wishes *wishes = malloc(sizeof *wishes);
     struct error error = {.message = ""};
     assert_non_null(wishes);
     make_wishes(wishes, round);
     world_begin(&node->world);
-    has_failed = false;
-    calls_left = failing_call - 1;
+    fail_call(failing_call);
     enum err err = decide(node, wishes, &error);
-    calls_left = -1;
+    *has_failed = stop_failing();
     if (err == ERR_NONE)
         world_accept(&node->world);
     else
@@ -135,6 +153,41 @@ static enum err run_batch(struct node *node, int round, int failing_call)
     world_accept_refreshed(&node->world);
     free(wishes);
     return err;
+}
+
+#define COUNT_BOUGHT \
+    "SELECT count(*) FROM purchases JOIN products ON products.id = product_id WHERE sku = 'A'"
+
+static void check_wallets(const struct database *database, int rounds)
+{
+    assert_int_equal(database_number(database, "SELECT count(*) FROM wallets"), 1 + rounds);
+    assert_int_equal(database_number(database, "SELECT count(*) FROM transfers"), 2 + 4 * rounds);
+    assert_int_equal(database_number(database, "SELECT max(balance_minor) FROM wallets"),
+        OPENING + 7 + (2 - 1 - PRICE) * rounds);
+    assert_int_equal(
+        database_number(database, "SELECT initial_stock - stock FROM products WHERE sku = 'T'"), rounds);
+    assert_int_equal(
+        database_number(database, "SELECT count(*) FROM wallets WHERE balance_minor = 2"), rounds);
+}
+
+/* What all rounds share. */
+static void open_shop(struct node *node)
+{
+    struct wishes *wishes = malloc(sizeof *wishes);
+    struct pool_request request = {.units = 0};
+    struct error error = {.message = ""};
+    assert_non_null(wishes);
+    make_registration(wishes, 0, SLICE("number 0"), 0);
+    wishes->commands[1] = (struct command){.kind = COMMAND_PRODUCT_ADD,
+        .sku = SLICE("T"),
+        .product = {.name = SLICE("T"), .initial_stock = 100000, .price_minor = PRICE},
+        .labels = {.category = SLICE("c"), .is_featured = true},
+        .pool = &request};
+    if (node_decide(node, &test_rules, wishes->commands, 2, 5000, NULL, &error) != ERR_NONE)
+        fail_msg("cannot open: %s", error.message);
+    batch_add(&node->batch, "A", 100000);
+    node_commit(node);
+    free(wishes);
 }
 
 /* Each time with a new store, which has taken nothing yet that it could use again. */
@@ -148,30 +201,31 @@ static void a_batch_without_memory_is_refused_or_there_whole(void **state)
     (void)state;
     database_make(&database, true);
     node_open(&node, database.url);
-    batch_add(&node.batch, "A", 100000);
-    node_commit(&node);
+    open_shop(&node);
     node_close(&node);
     do {
+        bool has_failed;
         rounds++;
         node_open(&node, database.url);
-        enum err err = run_batch(&node, rounds, rounds);
+        enum err err = run_batch(&node, rounds, rounds, &has_failed);
         bool was_last = !has_failed;
         refused += err == ERR_MEMORY;
         if (err != ERR_MEMORY && err != ERR_NONE) /* it may do without what it did not get */
             fail_msg("without allocation %d it is answered %s", rounds, err_name(err));
         int64_t written = err == ERR_NONE ? PURCHASES : 0;
-        assert_int_equal(database_number(&database, "SELECT count(*) FROM purchases"), bought + written);
+        assert_int_equal(database_number(&database, COUNT_BOUGHT), bought + written);
         if (err == ERR_MEMORY)
-            assert_int_equal(run_batch(&node, rounds, 0), ERR_NONE); /* the same again */
+            assert_int_equal(run_batch(&node, rounds, 0, &has_failed), ERR_NONE); /* the same again */
         node_close(&node);
         bought += PURCHASES;
-        assert_int_equal(database_number(&database, "SELECT count(*) FROM purchases"), bought);
+        assert_int_equal(database_number(&database, COUNT_BOUGHT), bought);
         assert_int_equal(
             database_number(&database, "SELECT stock FROM products WHERE sku = 'A'"), 100000 - bought);
-        assert_int_equal(database_number(&database, "SELECT count(*) FROM products"), 1 + 2 * rounds);
+        assert_int_equal(database_number(&database, "SELECT count(*) FROM products"), 2 + 2 * rounds);
         assert_int_equal(database_number(&database, "SELECT count(*) FROM idempotency_keys"), rounds * KEYS);
         assert_int_equal(database_number(&database, "SELECT count(*) FROM machines"), rounds - (rounds > 1));
         assert_int_equal(database_number(&database, "SELECT count(*) FROM tickets"), 2 * rounds);
+        check_wallets(&database, rounds);
         if (was_last)
             break;
     } while (rounds < 2000);
@@ -204,17 +258,16 @@ static void make_changes(struct node *node, int round)
         fail_msg("cannot change machines: %s", error.message);
 }
 
-static enum err look_at_machines(struct node *node, int failing_call)
+static enum err look_at_machines(struct node *node, int failing_call, bool *has_failed)
 {
     struct pool_request nothing = {.ticket_count = 0};
     const struct command command = {.kind = COMMAND_TICKET_LEAVE, .pool = &nothing};
     const struct command *const commands[] = {&command};
     struct error error = {.message = ""};
     world_begin(&node->world);
-    has_failed = false;
-    calls_left = failing_call - 1;
+    fail_call(failing_call);
     enum err err = store_load(node->store, &node->world, commands, 1, &error);
-    calls_left = -1;
+    *has_failed = stop_failing();
     if (err != ERR_NONE && err != ERR_MEMORY)
         fail_msg("without allocation %d a load is answered %s", failing_call, error.message);
     store_abandon(node->store);
@@ -263,18 +316,20 @@ static int break_off(const struct database *database, struct node *other, bool i
     bool was_last;
     do {
         struct node node;
+        bool has_failed;
         round++;
         if (is_first)
             open_blank(&node, database->url);
         else
             node_open(&node, database->url);
         make_changes(other, 2 * round - 1);
-        enum err err = look_at_machines(&node, round);
+        enum err err = look_at_machines(&node, round, &has_failed);
         was_last = !has_failed;
         assert_true(err == ERR_MEMORY || err == ERR_NONE);
         make_changes(other, 2 * round);
-        assert_int_equal(look_at_machines(&node, 0), ERR_NONE);
+        assert_int_equal(look_at_machines(&node, 0, &has_failed), ERR_NONE);
         assert_same_pool(&node, other);
+        assert_true(node_product(&node, "T")->labels.is_featured); /* they come with the product or never */
         world_accept_ended_tickets(&node.world);
         node_close(&node);
     } while (!was_last && round < 2000);
@@ -289,6 +344,7 @@ static void a_copy_of_machines_that_broke_off_is_made_whole(void **state)
     for (int is_first = 0; is_first < 2; is_first++) {
         database_make(&database, true);
         node_open(&other, database.url);
+        open_shop(&other);
         int rounds = break_off(&database, &other, is_first != 0);
         assert_in_range(rounds, 5, 1999); /* else nothing was tried, or it never ends */
         node_close(&other);

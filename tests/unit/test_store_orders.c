@@ -22,7 +22,7 @@
 #include "core/world_work.h"
 #include "store_kinds.h"
 
-enum { LEASE_MS = 60000, PAYMENT_MS = 3000, COMMANDS_MAX = 8 };
+enum { LEASE_MS = 60000, PAYMENT_MS = 3000 };
 
 static const struct rules rules = {.idempotency_ttl_ms = 1000,
     .idempotency_count_max = SIZE_MAX,
@@ -35,34 +35,9 @@ static int64_t a_while_ago(void)
     return clock_wall_ms() - 10000;
 }
 
-/* Loads and decides; the caller commits or takes back. */
-static void decide(struct open_store *o, struct command *commands, size_t count, int64_t now_ms)
-{
-    const struct command *pointers[COMMANDS_MAX];
-    struct error error = {.message = ""};
-    assert_in_range(count, 1, COMMANDS_MAX);
-    for (size_t i = 0; i < count; i++)
-        pointers[i] = &commands[i];
-    world_begin(&o->world);
-    if (store_load(o->store, &o->world, pointers, count, &error) != ERR_NONE)
-        fail_msg("cannot load: %s", error.message);
-    for (size_t i = 0; i < count; i++)
-        assert_true(rules_decide(&rules, &o->world, &commands[i], now_ms));
-}
-
-static void commit(struct open_store *o)
-{
-    if (o->world.change_count == 0)
-        store_abandon(o->store);
-    else
-        test_commit(o->store, &o->world);
-    world_accept_refreshed(&o->world);
-}
-
 static void run(struct open_store *o, struct command *commands, size_t count, int64_t now_ms)
 {
-    decide(o, commands, count, now_ms);
-    commit(o);
+    store_run(o, &rules, commands, count, now_ms);
 }
 
 static void ask(struct store_reader *reader, struct question *question)
@@ -386,7 +361,7 @@ static void a_batch_of_orders_that_was_rolled_back_leaves_nothing(void **state)
     struct order_request kept = request_for("kept");
     struct command commands[] = {
         {.kind = COMMAND_ORDER_PLACE, .order = &placed}, {.kind = COMMAND_ORDER_CANCEL, .order = &kept}};
-    decide(o, commands, 2, now_ms + 5);
+    store_decide(o, &rules, commands, 2, now_ms + 5);
     assert_int_equal(commands[1].outcome.result, RESULT_OK);
     world_rollback(&o->world);
     store_abandon(o->store);
@@ -690,7 +665,7 @@ static void trading_orders_have_ids_without_gaps(void **state)
         assert_int_equal(trade(o, account_id, a_while_ago()), i);
         struct intake_request lost = limit_order(account_id);
         struct command command = {.kind = COMMAND_INTAKE_PLACE, .intake = &lost};
-        decide(o, &command, 1, a_while_ago());
+        store_decide(o, &rules, &command, 1, a_while_ago());
         assert_int_equal(command.outcome.number, i + 1);
         world_rollback(&o->world);
         store_abandon(o->store);

@@ -8,7 +8,6 @@
  */
 #include <inttypes.h>
 #include <setjmp.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +20,7 @@
 #include "store_kinds.h"
 #include "world_kit.h"
 
-enum { DISPENSE_MS = 5000, CHOOSE_MS = 60000, WAITING_MAX = 5, COMMANDS_MAX = 8, TEXT_MAX = 1 << 24 };
+enum { DISPENSE_MS = 5000, CHOOSE_MS = 60000, WAITING_MAX = 5, TEXT_MAX = 1 << 24 };
 
 static const int64_t start_ms = INT64_C(1767225600000);    /* 2026-01-01 */
 static const int64_t latest_ms = INT64_C(253402300799999); /* the last millisecond of the year 9999 */
@@ -34,34 +33,9 @@ static const struct rules rules = {.idempotency_ttl_ms = 1000,
 
 /* --- batches --- */
 
-/* Loads and decides; the caller commits or takes back. */
-static void decide(struct open_store *o, struct command *commands, size_t count, int64_t now_ms)
-{
-    const struct command *pointers[COMMANDS_MAX];
-    struct error error = {.message = ""};
-    assert_in_range(count, 1, COMMANDS_MAX);
-    for (size_t i = 0; i < count; i++)
-        pointers[i] = &commands[i];
-    world_begin(&o->world);
-    if (store_load(o->store, &o->world, pointers, count, &error) != ERR_NONE)
-        fail_msg("cannot load: %s", error.message);
-    for (size_t i = 0; i < count; i++)
-        assert_true(rules_decide(&rules, &o->world, &commands[i], now_ms));
-}
-
-static void commit(struct open_store *o)
-{
-    if (o->world.change_count == 0)
-        store_abandon(o->store);
-    else
-        test_commit(o->store, &o->world);
-    world_accept_refreshed(&o->world);
-}
-
 static void run(struct open_store *o, struct command *commands, size_t count, int64_t now_ms)
 {
-    decide(o, commands, count, now_ms);
-    commit(o);
+    store_run(o, &rules, commands, count, now_ms);
 }
 
 static enum result ask_for(
@@ -83,7 +57,7 @@ static void tick(struct open_store *o, int64_t now_ms)
     if (store_load_due(o->store, &o->world, &due, &error) != ERR_NONE)
         fail_msg("cannot load what is due: %s", error.message);
     assert_true(rules_tick(&rules, &o->world, now_ms));
-    commit(o);
+    store_finish(o);
 }
 
 /* --- commands --- */
@@ -221,41 +195,11 @@ static void reopen_unchanged(struct open_store *o)
     assert_int_equal(now->next_ticket_id, values.next_ticket_id);
 }
 
-static int64_t embedded_number(const struct open_store *o, const char *sql)
-{
-    sqlite3 *db;
-    sqlite3_stmt *row;
-    const char *path = place_path(o->place.directory, "store.db");
-    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    if (sqlite3_prepare_v2(db, sql, -1, &row, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(row, 0);
-    assert_int_equal(sqlite3_finalize(row), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    return number;
-}
-
-/* The first value of the first row, of SQL that both databases understand. */
-static int64_t number(const struct open_store *o, const char *sql)
-{
-    return o->kind->is_shared ? database_number(&o->place.database, "%s", sql) : embedded_number(o, sql);
-}
-
-static void ask(struct open_store *o, struct question *question)
-{
-    struct error error = {.message = ""};
-    struct store_reader *reader = store_open_reader(o);
-    if (store_ask(reader, question, &error) != ERR_NONE)
-        fail_msg("cannot ask: %s", error.message);
-    store_reader_close(reader);
-}
-
 static void assert_machine(
     struct open_store *o, int64_t id, enum machine_status status, int64_t lease_id, int64_t usage_count)
 {
     struct question question = {.kind = QUESTION_MACHINE, .id = id};
-    ask(o, &question);
+    store_ask_once(o, &question);
     assert_true(question.is_found);
     assert_int_equal(question.machine.id, id);
     assert_int_equal(question.machine.status, status);
@@ -269,7 +213,7 @@ static void assert_ticket(
     struct open_store *o, int64_t id, enum ticket_state state, int64_t machine_id, int64_t lease_id)
 {
     struct question question = {.kind = QUESTION_TICKET, .id = id};
-    ask(o, &question);
+    store_ask_once(o, &question);
     assert_true(question.is_found);
     assert_int_equal(question.ticket.id, id);
     assert_int_equal(question.ticket.state, state);
@@ -295,7 +239,7 @@ static void a_machine_comes_back_as_it_went_in(void **state)
     reopen_unchanged(o);
     for (int i = 0; i < 3; i++) {
         struct question question = {.kind = QUESTION_MACHINE, .id = i + 1};
-        ask(o, &question);
+        store_ask_once(o, &question);
         assert_true(question.is_found && slice_eq(question.machine.name, slice_cstr(names[i])));
         assert_true(question.machine.status == MACHINE_IDLE && !question.machine.is_draining);
         assert_int_equal(question.machine.created_ms, start_ms + i);
@@ -315,19 +259,20 @@ static void a_lease_is_followed_all_the_way(void **state)
     assert_int_equal(choose(o, machine_id, "TEA", product_id, 3, start_ms + 2).result, RESULT_OK);
     reopen_unchanged(o);
     assert_machine(o, machine_id, MACHINE_PROCESSING, 1, 0);
-    assert_int_equal(number(o, "SELECT count(*) FROM leases"), 0);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM leases"), 0);
     tick(o, start_ms + 2 + DISPENSE_MS - 1);
     assert_machine(o, machine_id, MACHINE_PROCESSING, 1, 0);
     tick(o, start_ms + 2 + DISPENSE_MS);
     reopen_unchanged(o);
     assert_machine(o, machine_id, MACHINE_IDLE, 0, 1);
-    assert_int_equal(number(o, "SELECT stock FROM products"), 7);
+    assert_int_equal(store_number(o, "SELECT stock FROM products"), 7);
     assert_int_equal(
-        number(o, "SELECT count(*) FROM purchases WHERE user_id = ' machine 1' AND nth <= 3"), 3);
-    assert_int_equal(number(o, "SELECT count(*) FROM leases JOIN purchases ON purchases.id = purchase_id"
-                               " AND purchases.product_id = leases.product_id WHERE outcome = 'completed'"
-                               " AND units = 3 AND leases.id = 1 AND machine_id = 1 AND nth = 1"
-                               " AND ticket_id IS NULL"),
+        store_number(o, "SELECT count(*) FROM purchases WHERE user_id = ' machine 1' AND nth <= 3"), 3);
+    assert_int_equal(
+        store_number(o, "SELECT count(*) FROM leases JOIN purchases ON purchases.id = purchase_id"
+                        " AND purchases.product_id = leases.product_id WHERE outcome = 'completed'"
+                        " AND units = 3 AND leases.id = 1 AND machine_id = 1 AND nth = 1"
+                        " AND ticket_id IS NULL"),
         1);
     assert_int_equal(take_machine(o, machine_id, start_ms + 90000), 2);
 }
@@ -358,10 +303,10 @@ static void every_way_in_which_a_lease_ends_is_written(void **state)
         char sql[128];
         (void)snprintf(
             sql, sizeof sql, "SELECT count(*) FROM leases WHERE id = %d AND outcome = '%s'", i + 1, ends[i]);
-        assert_int_equal(number(o, sql), 1);
+        assert_int_equal(store_number(o, sql), 1);
     }
-    assert_int_equal(number(o, "SELECT count(*) FROM leases"), 5);
-    assert_int_equal(number(o, "SELECT count(*) FROM machines"), 0);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM leases"), 5);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM machines"), 0);
     assert_int_equal(make_machine(o, "another", start_ms + 90000), machine_id + 1);
     assert_int_equal(take_machine(o, machine_id + 1, start_ms + 90000), 6);
 }
@@ -381,7 +326,7 @@ static void a_machine_is_renamed_and_drained(void **state)
     struct pool_request drained = {.machine_id = id, .has_draining = true, .is_draining = true};
     update(o, &drained, start_ms + 2);
     struct question question = {.kind = QUESTION_MACHINE, .id = id};
-    ask(o, &question);
+    store_ask_once(o, &question);
     assert_true(question.machine.is_draining && slice_eq(question.machine.name, SLICE("second")));
     assert_int_equal(question.machine.updated_ms, start_ms + 2);
     question_fini(&question);
@@ -402,7 +347,7 @@ static void values_at_the_edges_are_kept(void **state)
     struct open_store *o = *state;
     struct pool_request request = {.name = SLICE("m")};
     struct command command = {.kind = COMMAND_MACHINE_CREATE, .pool = &request};
-    decide(o, &command, 1, start_ms);
+    store_decide(o, &rules, &command, 1, start_ms);
     struct machine *machine = world_machine(&o->world, request.machine.id);
     struct machine_values values = {.status = MACHINE_PROCESSING,
         .is_draining = true,
@@ -418,7 +363,7 @@ static void values_at_the_edges_are_kept(void **state)
     assert_true(world_take_lease_id(&o->world, &values.lease.id));
     assert_true(world_set_machine(&o->world, machine, &values));
     assert_non_null(world_add_ticket(&o->world, false, latest_ms, 1));
-    commit(o);
+    store_finish(o);
     reopen_unchanged(o);
     const struct machine_values *now = &world_machine(&o->world, request.machine.id)->values;
     assert_memory_equal(&now->lease, &values.lease, sizeof values.lease);
@@ -455,8 +400,8 @@ static void who_waits_comes_back_in_order(void **state)
     assert_machine(o, machine_id, MACHINE_CHOOSING, 2, 0);
     assert_int_equal(
         tickets(o, COMMAND_TICKET_KEEP, third, start_ms + 999, start_ms + 451), RESULT_TICKET_NOT_WAITING);
-    assert_int_equal(number(o, "SELECT count(*) FROM tickets WHERE first_lease_id = 2 AND id <= 4"), 4);
-    assert_int_equal(number(o, "SELECT sum(end_lease_id) FROM tickets"), 2 + 2 + 2);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM tickets WHERE first_lease_id = 2 AND id <= 4"), 4);
+    assert_int_equal(store_number(o, "SELECT sum(end_lease_id) FROM tickets"), 2 + 2 + 2);
 }
 
 /* Its connection is gone with the server that had it; another node's is not. */
@@ -489,17 +434,17 @@ static void a_new_machine_serves_who_waits(void **state)
     reopen_unchanged(o);
     assert_ticket(o, first, TICKET_SERVED, machine_id, 1);
     struct question question = {.kind = QUESTION_TICKET, .id = first};
-    ask(o, &question);
+    store_ask_once(o, &question);
     assert_true(question.has_machine && question.machine.id == machine_id);
     assert_true(slice_eq(question.machine.name, SLICE("m")) && question.machine.lease_id == 1);
     question_fini(&question);
     assert_int_equal(reset(o, machine_id, true, start_ms + 2), RESULT_OK);
-    ask(o, &question); /* the lease that it was served with has ended */
+    store_ask_once(o, &question); /* the lease that it was served with has ended */
     assert_true(question.is_found && !question.has_machine && question.ticket.lease_id == 1);
     question_fini(&question);
     assert_ticket(o, second, TICKET_SERVED, machine_id, 2);
-    assert_int_equal(number(o, "SELECT ticket_id FROM leases"), first);
-    assert_int_equal(number(o, "SELECT ticket_id FROM machines"), second);
+    assert_int_equal(store_number(o, "SELECT ticket_id FROM leases"), first);
+    assert_int_equal(store_number(o, "SELECT ticket_id FROM machines"), second);
     assert_int_equal(delete_machine(o, machine_id, start_ms + 3), RESULT_OK);
     assert_ticket(o, second, TICKET_SERVED, machine_id, 2);
 }
@@ -525,9 +470,9 @@ static void what_comes_and_goes_in_a_batch_is_written_as_it_ends(void **state)
     reopen_unchanged(o);
     assert_ticket(o, 1, TICKET_SERVED, 1, 1);
     assert_ticket(o, 2, TICKET_LEFT, 0, 0);
-    assert_int_equal(number(o, "SELECT count(*) FROM machines WHERE name = 'renamed' AND id = 1"), 1);
-    assert_int_equal(number(o, "SELECT count(*) FROM machines"), 1);
-    assert_int_equal(number(o, "SELECT count(*) FROM leases WHERE id = 1 AND outcome = 'reset'"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM machines WHERE name = 'renamed' AND id = 1"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM machines"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM leases WHERE id = 1 AND outcome = 'reset'"), 1);
     assert_int_equal(make_machine(o, "next", start_ms + 1), 3);
     assert_int_equal(take_ticket(o, start_ms + 9, 0, start_ms + 2), 3); /* served at once */
 }
@@ -549,7 +494,7 @@ static void a_batch_at_the_machines_that_was_rolled_back_leaves_nothing(void **s
         {.kind = COMMAND_MACHINE_TAKE, .pool = &requests[2]},
         {.kind = COMMAND_TICKET_TAKE, .pool = &requests[3]},
         {.kind = COMMAND_MACHINE_UPDATE, .pool = &requests[4]}};
-    decide(o, commands, 6, start_ms + 2);
+    store_decide(o, &rules, commands, 6, start_ms + 2);
     assert_int_equal(commands[2].outcome.result, RESULT_OK);
     assert_int_equal(commands[4].outcome.result, RESULT_TICKET_WAITS);
     world_rollback(&o->world);
@@ -560,8 +505,8 @@ static void a_batch_at_the_machines_that_was_rolled_back_leaves_nothing(void **s
     free(after);
     reopen_unchanged(o);
     assert_machine(o, busy, MACHINE_CHOOSING, lease_id, 0);
-    assert_int_equal(number(o, "SELECT count(*) FROM purchases"), 0);
-    assert_int_equal(number(o, "SELECT count(*) FROM tickets"), 0);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM purchases"), 0);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM tickets"), 0);
     assert_int_equal(take_machine(o, idle, start_ms + 3), lease_id + 1);
     assert_int_equal(make_machine(o, "new", start_ms + 3), idle + 1);
 }
@@ -578,19 +523,21 @@ static void a_new_product_is_on_sale_at_once(void **state)
     run(o, &command, 1, start_ms);
     assert_int_equal(command.outcome.result, RESULT_OK);
     store_reopen(o);
-    assert_int_equal(number(o, "SELECT count(*) FROM products WHERE category = 'it''s hot' AND is_featured"
-                               " AND state = 'ACTIVE' AND stock = 5 AND initial_stock = 5"
-                               " AND price_minor = 250 AND per_user_limit = 1"),
+    assert_int_equal(
+        store_number(o, "SELECT count(*) FROM products WHERE category = 'it''s hot' AND is_featured"
+                        " AND state = 'ACTIVE' AND stock = 5 AND initial_stock = 5"
+                        " AND price_minor = 250 AND per_user_limit = 1"),
         1);
     struct question question = {.kind = QUESTION_PRODUCT, .id = request.product.id};
-    ask(o, &question);
+    store_ask_once(o, &question);
     assert_true(question.is_found && slice_eq(question.product.sku, SLICE("TEA")));
     assert_true(slice_eq(question.product.name, SLICE("It's \xE2\x82\xAC tea")));
     assert_true(question.product.stock == 5 && question.product.created_ms == start_ms);
     question_fini(&question);
     (void)add_product(o, "MILK", "Milk", 5, start_ms);
     assert_int_equal(
-        number(o, "SELECT count(*) FROM products WHERE sku = 'MILK' AND category = '' AND NOT is_featured"),
+        store_number(
+            o, "SELECT count(*) FROM products WHERE sku = 'MILK' AND category = '' AND NOT is_featured"),
         1);
 }
 
@@ -616,8 +563,8 @@ static void a_name_is_given_once(void **state)
     assert_int_equal(other.outcome.result, RESULT_OK);
     run(o, &commands[1], 1, start_ms);
     assert_int_equal(commands[1].outcome.result, RESULT_OK);
-    assert_int_equal(number(o, "SELECT count(*) FROM products WHERE product_name = 'Tea'"), 1);
-    assert_int_equal(number(o, "SELECT count(*) FROM products WHERE end_reason = 'SOLD_OUT'"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM products WHERE product_name = 'Tea'"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM products WHERE end_reason = 'SOLD_OUT'"), 1);
 }
 
 static void set_stock(struct open_store *o, const char *sku, int64_t product_id, int64_t stock)
@@ -649,18 +596,18 @@ static void a_choice_of_many_units_is_whole(void **state)
     assert_int_equal(refused.number, 1);
     assert_machine(o, second, MACHINE_CHOOSING, 2, 0);
     assert_int_equal(choose(o, second, "TEA", product_id, 1, start_ms + 2).result, RESULT_OK);
-    assert_int_equal(number(o, "SELECT max(nth) FROM purchases WHERE user_id = ' machine 1'"), 1000);
-    assert_int_equal(number(o, "SELECT max(purchases.id) - purchase_id FROM purchases JOIN machines"
-                               " ON machines.id = 1 WHERE user_id = ' machine 1' GROUP BY purchase_id"),
+    assert_int_equal(store_number(o, "SELECT max(nth) FROM purchases WHERE user_id = ' machine 1'"), 1000);
+    assert_int_equal(store_number(o, "SELECT max(purchases.id) - purchase_id FROM purchases JOIN machines"
+                                     " ON machines.id = 1 WHERE user_id = ' machine 1' GROUP BY purchase_id"),
         999);
-    assert_int_equal(number(o, "SELECT count(*) FROM products WHERE end_reason = 'SOLD_OUT'"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM products WHERE end_reason = 'SOLD_OUT'"), 1);
     set_stock(o, "TEA", product_id, 5);
-    assert_int_equal(number(o, "SELECT initial_stock FROM products WHERE state = 'ACTIVE'"), 1006);
+    assert_int_equal(store_number(o, "SELECT initial_stock FROM products WHERE state = 'ACTIVE'"), 1006);
     assert_int_equal(reset(o, first, false, start_ms + 20), RESULT_OK);
     (void)take_machine(o, first, start_ms + 21);
     assert_int_equal(choose(o, first, "TEA", product_id, 5, start_ms + 22).result, RESULT_OK);
-    assert_int_equal(number(o, "SELECT max(nth) FROM purchases WHERE user_id = ' machine 1'"), 1005);
-    assert_int_equal(number(o, "SELECT stock FROM products"), 0);
+    assert_int_equal(store_number(o, "SELECT max(nth) FROM purchases WHERE user_id = ' machine 1'"), 1005);
+    assert_int_equal(store_number(o, "SELECT stock FROM products"), 0);
 }
 
 static void a_choice_of_what_nobody_knows_is_told_so(void **state)
@@ -701,10 +648,10 @@ static void machines_and_people_buy_of_one_stock(void **state)
     assert_int_equal(commands[0].outcome.result, RESULT_OK);
     assert_int_equal(commands[1].outcome.result, RESULT_OK);
     assert_int_equal(commands[2].outcome.result, RESULT_SALE_NOT_ACTIVE);
-    assert_int_equal(number(o, "SELECT stock FROM products"), 0);
-    assert_int_equal(number(o, "SELECT count(*) FROM purchases"), 2);
+    assert_int_equal(store_number(o, "SELECT stock FROM products"), 0);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM purchases"), 2);
     reopen_unchanged(o);
-    assert_int_equal(number(o, "SELECT count(*) FROM work WHERE kind = 'sale-closeout'"), 1);
+    assert_int_equal(store_number(o, "SELECT count(*) FROM work WHERE kind = 'sale-closeout'"), 1);
 }
 
 /* --- questions --- */
@@ -724,7 +671,7 @@ static void lists_come_in_pages_by_id(void **state)
     static const int64_t expected[][3] = {{1, 2, 0}, {4, 5, 0}, {0, 0, 0}};
     struct question machines = {.kind = QUESTION_MACHINES, .limit = 2};
     for (int page = 0; page < 3; page++) {
-        ask(o, &machines);
+        store_ask_once(o, &machines);
         assert_int_equal(machines.count, page < 2 ? 2 : 0);
         for (size_t i = 0; i < machines.count; i++) {
             assert_int_equal(machines.machines[i].id, expected[page][i]);
@@ -734,7 +681,7 @@ static void lists_come_in_pages_by_id(void **state)
         question_fini(&machines);
     }
     struct question products = {.kind = QUESTION_PRODUCTS, .limit = QUESTION_ROWS_MAX};
-    ask(o, &products);
+    store_ask_once(o, &products);
     assert_int_equal(products.count, 5);
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(products.products[i].stock, i + 1);
@@ -755,7 +702,7 @@ static void what_is_not_there_is_not_found(void **state)
     for (int kind = 0; kind < 3; kind++) {
         for (int i = 0; i < 5; i++) {
             struct question question = {.kind = kinds[kind], .id = ids[i], .is_found = true};
-            ask(o, &question);
+            store_ask_once(o, &question);
             assert_false(question.is_found);
             question_fini(&question);
         }

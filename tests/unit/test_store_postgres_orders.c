@@ -29,31 +29,12 @@ static int64_t a_while_ago(void)
     return clock_wall_ms() - 10000;
 }
 
-/* --- one batch in two steps --- */
+/* --- batches --- */
 
-static void load(struct node *node, struct command *commands, size_t count)
-{
-    const struct command *pointers[4];
-    struct error error = {.message = ""};
-    assert_in_range(count, 1, 4);
-    for (size_t i = 0; i < count; i++)
-        pointers[i] = &commands[i];
-    world_begin(&node->world);
-    if (store_load(node->store, &node->world, pointers, count, &error) != ERR_NONE)
-        fail_msg("cannot load: %s", error.message);
-}
-
-static enum err decide_and_commit(struct node *node, struct command *commands, size_t count)
+static enum err finish(struct node *node, struct command *commands, size_t count)
 {
     struct error error = {.message = ""};
-    for (size_t i = 0; i < count; i++)
-        assert_true(rules_decide(&test_rules, &node->world, &commands[i], a_while_ago()));
-    enum err err = store_commit(node->store, &node->world, &error);
-    if (err == ERR_NONE)
-        world_accept(&node->world);
-    else
-        world_rollback(&node->world);
-    return err;
+    return node_finish(node, &test_rules, commands, count, a_while_ago(), &error);
 }
 
 static void decide(struct node *node, struct command *commands, size_t count)
@@ -63,37 +44,11 @@ static void decide(struct node *node, struct command *commands, size_t count)
         fail_msg("cannot decide: %s", error.message);
 }
 
-/* A batch that another node makes wait. */
-struct waiting {
-    struct node *node;
-    struct command *commands;
-    size_t count;
-    enum err err;
-    struct error error;
-    pthread_t thread;
-};
-
-static void *decide_in_a_thread(void *context)
+/* A batch of theirs that another node will make wait. */
+static struct waiting waiting_of(struct node *node, struct command *commands, size_t count)
 {
-    struct waiting *w = context;
-    w->err = node_decide(w->node, &test_rules, w->commands, w->count, a_while_ago(), NULL, &w->error);
-    return NULL;
-}
-
-/* Returns once it waits for a lock. */
-static void start(struct waiting *w, const struct database *database)
-{
-    assert_int_equal(pthread_create(&w->thread, NULL, decide_in_a_thread, w), 0);
-    database_await(database, 1,
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND datname = current_database()");
-}
-
-static void end(struct waiting *w)
-{
-    assert_int_equal(pthread_join(w->thread, NULL), 0);
-    if (w->err != ERR_NONE)
-        fail_msg("the batch that waited failed: %s", w->error.message);
+    return (struct waiting){
+        .node = node, .rules = &test_rules, .now_ms = a_while_ago(), .commands = commands, .count = count};
 }
 
 /* --- commands --- */
@@ -151,10 +106,10 @@ static void an_order_placed_on_two_nodes_at_once_is_one(void **state)
     struct order_request request = order_of("o-1");
     struct command here = {.kind = COMMAND_ORDER_PLACE, .order = &request};
     struct command there = here;
-    load(&s->a, &here, 1);
-    load(&s->b, &there, 1);
-    assert_int_equal(decide_and_commit(&s->a, &here, 1), ERR_NONE);
-    assert_int_equal(decide_and_commit(&s->b, &there, 1), ERR_CONFLICT);
+    node_load(&s->a, &here, 1);
+    node_load(&s->b, &there, 1);
+    assert_int_equal(finish(&s->a, &here, 1), ERR_NONE);
+    assert_int_equal(finish(&s->b, &there, 1), ERR_CONFLICT);
     decide(&s->b, &there, 1);
     assert_true(there.outcome.is_replay);
     assert_int_equal(there.outcome.number, here.outcome.number);
@@ -178,10 +133,10 @@ static void payments_are_shared_out_without_waiting(void **state)
     }
     claim_init(&here, 2);
     claim_init(&there, 4);
-    load(&s->a, &here.command, 1); /* holds two of them */
+    node_load(&s->a, &here.command, 1); /* holds two of them */
     decide(&s->b, &there.command, 1);
     assert_int_equal(there.order.count, 2);
-    assert_int_equal(decide_and_commit(&s->a, &here.command, 1), ERR_NONE);
+    assert_int_equal(finish(&s->a, &here.command, 1), ERR_NONE);
     assert_int_equal(here.order.count, 2);
     for (size_t i = 0; i < 2; i++)
         for (size_t j = 0; j < 2; j++)
@@ -200,13 +155,13 @@ static void a_cancellation_that_waits_for_a_claim_comes_too_late(void **state)
     struct claim claim;
     struct order_request request = {.order_id = SLICE("o-1")};
     struct command cancel = {.kind = COMMAND_ORDER_CANCEL, .order = &request};
-    struct waiting w = {.node = &s->b, .commands = &cancel, .count = 1};
+    struct waiting w = waiting_of(&s->b, &cancel, 1);
     (void)place(&s->a, "o-1");
     claim_init(&claim, 1);
-    load(&s->a, &claim.command, 1);
-    start(&w, &s->database);
-    assert_int_equal(decide_and_commit(&s->a, &claim.command, 1), ERR_NONE);
-    end(&w);
+    node_load(&s->a, &claim.command, 1);
+    waiting_start(&w, &s->database);
+    assert_int_equal(finish(&s->a, &claim.command, 1), ERR_NONE);
+    waiting_end(&w);
     assert_int_equal(claim.order.count, 1);
     assert_int_equal(cancel.outcome.result, RESULT_ORDER_NOT_PENDING);
     assert_int_equal(cancel.outcome.order_status, ORDER_PROCESSING);
@@ -220,11 +175,11 @@ static void a_claim_leaves_out_what_is_being_cancelled(void **state)
     struct order_request request = {.order_id = SLICE("o-1")};
     struct command cancel = {.kind = COMMAND_ORDER_CANCEL, .order = &request};
     (void)place(&s->a, "o-1");
-    load(&s->a, &cancel, 1);
+    node_load(&s->a, &cancel, 1);
     claim_init(&claim, 4);
     decide(&s->b, &claim.command, 1);
     assert_int_equal(claim.order.count, 0);
-    assert_int_equal(decide_and_commit(&s->a, &cancel, 1), ERR_NONE);
+    assert_int_equal(finish(&s->a, &cancel, 1), ERR_NONE);
     assert_int_equal(cancel.outcome.result, RESULT_OK);
     decide(&s->b, &claim.command, 1);
     assert_int_equal(claim.order.count, 0);
@@ -242,11 +197,11 @@ static void a_report_that_waits_for_another_claim_is_not_theirs(void **state)
     decide(&s->a, &claim.command, 1);
     struct work_order report = {.kind = WORK_PAYMENT, .id = id, .token = 1, .report = REPORT_PAID};
     struct command finish = {.kind = COMMAND_WORK_FINISH, .work = &report};
-    struct waiting w = {.node = &s->b, .commands = &finish, .count = 1};
+    struct waiting w = waiting_of(&s->b, &finish, 1);
     database_run(&s->database, "BEGIN; UPDATE work SET token = 2 WHERE id = %lld", (long long)id);
-    start(&w, &s->database);
+    waiting_start(&w, &s->database);
     database_run(&s->database, "COMMIT");
-    end(&w);
+    waiting_end(&w);
     assert_int_equal(finish.outcome.result, RESULT_WORK_NOT_YOURS);
     assert_int_equal(count_status(&s->database, "processing"), 1);
     claim_fini(&claim);
@@ -264,12 +219,12 @@ static void an_order_that_came_in_the_middle_of_a_load_is_not_there_yet(void **s
     struct order_request request = {.order_id = SLICE("o-2")};
     struct command commands[] = {
         {.kind = COMMAND_WORK_FINISH, .work = &report}, {.kind = COMMAND_ORDER_CANCEL, .order = &request}};
-    struct waiting w = {.node = &s->a, .commands = commands, .count = 2};
+    struct waiting w = waiting_of(&s->a, commands, 2);
     database_run(&s->database, "BEGIN; SELECT FROM work WHERE id = %lld FOR UPDATE", (long long)paid);
-    start(&w, &s->database);
+    waiting_start(&w, &s->database);
     (void)place(&s->b, "o-2");
     database_run(&s->database, "COMMIT");
-    end(&w);
+    waiting_end(&w);
     assert_int_equal(commands[0].outcome.result, RESULT_OK);
     assert_int_equal(commands[1].outcome.result, RESULT_ORDER_NOT_FOUND);
     assert_int_equal(count_status(&s->database, "pending"), 1);
@@ -285,9 +240,9 @@ static void who_places_and_cancels_what_another_has_placed_sees_it(void **state)
     struct order_request request = order_of("o-1");
     struct command commands[] = {
         {.kind = COMMAND_ORDER_PLACE, .order = &request}, {.kind = COMMAND_ORDER_CANCEL, .order = &request}};
-    load(&s->a, commands, 2);
+    node_load(&s->a, commands, 2);
     int64_t id = place(&s->b, "o-1");
-    assert_int_equal(decide_and_commit(&s->a, commands, 2), ERR_CONFLICT);
+    assert_int_equal(finish(&s->a, commands, 2), ERR_CONFLICT);
     decide(&s->a, commands, 2);
     assert_true(commands[0].outcome.is_replay && commands[0].outcome.number == id);
     assert_int_equal(commands[1].outcome.result, RESULT_OK);
@@ -313,11 +268,12 @@ static void a_name_taken_on_two_nodes_at_once_is_ones(void **state)
     other.email_key = ann.email_key;
     struct command here = {.kind = COMMAND_ACCOUNT_REGISTER, .account = &ann};
     struct command there = {.kind = COMMAND_ACCOUNT_REGISTER, .account = &other};
-    load(&s->a, &here, 1);
-    load(&s->b, &there, 1);
-    assert_int_equal(decide_and_commit(&s->a, &here, 1), ERR_NONE);
-    assert_int_equal(decide_and_commit(&s->b, &there, 1), ERR_CONFLICT);
-    decide(&s->b, &there, 1);
+    struct waiting w = waiting_of(&s->b, &there, 1);
+    node_load(&s->a, &here, 1);
+    waiting_start(&w, &s->database);
+    assert_int_equal(finish(&s->a, &here, 1), ERR_NONE);
+    waiting_end(&w);
+    assert_int_equal(w.conflicts, 0);
     assert_int_equal(there.outcome.result, RESULT_EMAIL_TAKEN);
     assert_int_equal(database_number(&s->database, "SELECT count(*) FROM accounts"), 1);
 }
@@ -344,7 +300,7 @@ static void *trade(void *context)
         for (size_t i = 0; i < count; i++)
             commands[i] = (struct command){.kind = COMMAND_INTAKE_PLACE, .intake = &request};
         if (id_next(&t->random) % 4 == 0) {
-            load(t->node, commands, count);
+            node_load(t->node, commands, count);
             for (size_t i = 0; i < count; i++)
                 (void)rules_decide(&test_rules, &t->node->world, &commands[i], a_while_ago());
             world_rollback(&t->node->world);

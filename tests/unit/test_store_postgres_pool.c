@@ -22,7 +22,7 @@
 #include "postgres_nodes.h"
 #include "world_kit.h"
 
-enum { NS_PER_S = 1000000000, AWAIT_S = 20, DISPENSE_MS = 5000, CHOOSE_MS = 60000, COMMANDS_MAX = 16 };
+enum { NS_PER_S = 1000000000, AWAIT_S = 20, DISPENSE_MS = 5000, CHOOSE_MS = 60000 };
 
 static const int64_t start_ms = INT64_C(1767225600000); /* 2026-01-01 */
 
@@ -33,31 +33,6 @@ static const struct rules rules = {.idempotency_ttl_ms = INT64_C(86400000),
     .line_max = 1000};
 
 /* --- batches --- */
-
-static void load(struct node *node, struct command *commands, size_t count)
-{
-    const struct command *pointers[COMMANDS_MAX];
-    struct error error = {.message = ""};
-    assert_in_range(count, 1, COMMANDS_MAX);
-    for (size_t i = 0; i < count; i++)
-        pointers[i] = &commands[i];
-    world_begin(&node->world);
-    if (store_load(node->store, &node->world, pointers, count, &error) != ERR_NONE)
-        fail_msg("cannot load: %s", error.message);
-}
-
-static enum err decide_and_commit(
-    struct node *node, struct command *commands, size_t count, struct error *error)
-{
-    for (size_t i = 0; i < count; i++)
-        assert_true(rules_decide(&rules, &node->world, &commands[i], start_ms));
-    enum err err = store_commit(node->store, &node->world, error);
-    if (err == ERR_NONE)
-        world_accept(&node->world);
-    else
-        world_rollback(&node->world);
-    return err;
-}
 
 static enum result decide_at(struct node *node, struct command *command, int64_t now_ms)
 {
@@ -146,40 +121,6 @@ static int64_t count_rows(const struct database *database, const char *table, co
     return database_number(database, "SELECT count(*) FROM %s WHERE %s", table, condition);
 }
 
-/* --- a batch that another node makes wait --- */
-
-struct waiting {
-    struct node *node;
-    struct command *commands;
-    size_t count;
-    enum err err;
-    struct error error;
-    pthread_t thread;
-};
-
-static void *decide_in_a_thread(void *context)
-{
-    struct waiting *w = context;
-    w->err = node_decide(w->node, &rules, w->commands, w->count, start_ms, NULL, &w->error);
-    return NULL;
-}
-
-/* Returns once it waits for a lock. */
-static void start(struct waiting *w, const struct database *database)
-{
-    assert_int_equal(pthread_create(&w->thread, NULL, decide_in_a_thread, w), 0);
-    database_await(database, 1,
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND datname = current_database()");
-}
-
-static void end(struct waiting *w)
-{
-    assert_int_equal(pthread_join(w->thread, NULL), 0);
-    if (w->err != ERR_NONE)
-        fail_msg("the batch that waited failed: %s", w->error.message);
-}
-
 /* --- one pool --- */
 
 static void a_machine_is_taken_once(void **state)
@@ -191,11 +132,11 @@ static void a_machine_is_taken_once(void **state)
     struct pool_request theirs = {.until_ms = 0};
     struct command here = {.kind = COMMAND_MACHINE_TAKE, .pool = &ours};
     struct command there = {.kind = COMMAND_MACHINE_TAKE, .pool = &theirs};
-    struct waiting w = {.node = &s->b, .commands = &there, .count = 1};
-    load(&s->a, &here, 1);
-    start(&w, &s->database);
-    assert_int_equal(decide_and_commit(&s->a, &here, 1, &error), ERR_NONE);
-    end(&w);
+    struct waiting w = {.node = &s->b, .rules = &rules, .now_ms = start_ms, .commands = &there, .count = 1};
+    node_load(&s->a, &here, 1);
+    waiting_start(&w, &s->database);
+    assert_int_equal(node_finish(&s->a, &rules, &here, 1, start_ms, &error), ERR_NONE);
+    waiting_end(&w);
     assert_int_equal(here.outcome.result, RESULT_OK);
     assert_int_equal(ours.machine.id, machine_id);
     assert_int_equal(there.outcome.result, RESULT_NO_IDLE_MACHINE);
@@ -363,9 +304,9 @@ static void what_is_due_is_done_by_one_node_and_waits_for_none(void **state)
     (void)take_machine(&s->a, &machine_id);
     (void)take_machine(&s->b, &machine_id); /* it knows of the lease now */
     assert_false(tick(&s->a, start_ms + CHOOSE_MS - 1));
-    load(&s->a, &command, 1);
+    node_load(&s->a, &command, 1);
     assert_false(tick(&s->b, start_ms + CHOOSE_MS));
-    assert_int_equal(decide_and_commit(&s->a, &command, 1, &error), ERR_NONE);
+    assert_int_equal(node_finish(&s->a, &rules, &command, 1, start_ms, &error), ERR_NONE);
     assert_int_equal(count_rows(&s->database, "leases", "true"), 0);
     assert_true(tick(&s->b, start_ms + CHOOSE_MS));
     assert_true(tick(&s->a, start_ms + CHOOSE_MS)); /* it finds out that there is nothing left to do */
@@ -448,11 +389,11 @@ static void two_nodes_give_a_name_at_once_to_one_product(void **state)
     struct pool_request requests[2] = {{.units = 0}, {.units = 0}};
     struct command here = addition(&requests[0], "TEA-1", "Tea");
     struct command there = addition(&requests[1], "TEA-2", "Tea");
-    struct waiting w = {.node = &s->b, .commands = &there, .count = 1};
-    load(&s->a, &here, 1);
-    start(&w, &s->database);
-    assert_int_equal(decide_and_commit(&s->a, &here, 1, &error), ERR_NONE);
-    end(&w);
+    struct waiting w = {.node = &s->b, .rules = &rules, .now_ms = start_ms, .commands = &there, .count = 1};
+    node_load(&s->a, &here, 1);
+    waiting_start(&w, &s->database);
+    assert_int_equal(node_finish(&s->a, &rules, &here, 1, start_ms, &error), ERR_NONE);
+    waiting_end(&w);
     assert_int_equal(here.outcome.result, RESULT_OK);
     assert_int_equal(there.outcome.result, RESULT_PRODUCT_NAME_TAKEN);
 }
@@ -488,10 +429,10 @@ static void a_name_that_was_given_up_elsewhere_is_free(void **state)
 static void lose(struct node *node, struct proxy *proxy, enum cut cut, struct command *commands, size_t count)
 {
     struct error error = {.message = ""};
-    load(node, commands, count);
+    node_load(node, commands, count);
     int64_t version = node->world.pool.values.version;
     proxy_cut_at(proxy, STATEMENT_COMMIT, cut);
-    assert_int_equal(decide_and_commit(node, commands, count, &error), ERR_COMMIT_UNKNOWN);
+    assert_int_equal(node_finish(node, &rules, commands, count, start_ms, &error), ERR_COMMIT_UNKNOWN);
     assert_int_equal(node->world.pool.values.version, version);
 }
 

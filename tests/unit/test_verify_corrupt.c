@@ -33,14 +33,17 @@ static void add_line(const struct audit_place *place, const char *line)
     assert_int_equal(fclose(file), 0);
 }
 
-static void check_corruption(const struct audit_place *place, const struct corruption *row)
+typedef void make_function(const struct audit_place *place);
+
+static void check_corruption(
+    const struct audit_place *place, make_function *make, const struct corruption *row)
 {
     const char *journals[1] = {place->journal};
     struct verify_options options = options_for(place, row->has_journal ? journals : NULL);
     options.is_journal_complete = row->is_complete;
     if (row->expect_users > 0)
         options.expect_users = row->expect_users;
-    good_store_make(place);
+    make(place);
     good_journal_make(place);
     if (row->sql != NULL)
         store_run(place->store, row->sql);
@@ -61,11 +64,13 @@ static void check_corruption(const struct audit_place *place, const struct corru
 static void each_corruption_is_caught_by_its_invariants(void **state)
 {
     for (size_t i = 0; i < sale_corruption_count; i++)
-        check_corruption(*state, &sale_corruptions[i]);
+        check_corruption(*state, good_store_make, &sale_corruptions[i]);
     for (size_t i = 0; i < order_corruption_count; i++)
-        check_corruption(*state, &order_corruptions[i]);
+        check_corruption(*state, good_store_make, &order_corruptions[i]);
     for (size_t i = 0; i < machine_corruption_count; i++)
-        check_corruption(*state, &machine_corruptions[i]);
+        check_corruption(*state, good_store_make, &machine_corruptions[i]);
+    for (size_t i = 0; i < wallet_corruption_count; i++)
+        check_corruption(*state, market_store_make, &wallet_corruptions[i]);
 }
 
 /* The name stands among the words of `failed`. */
@@ -99,7 +104,8 @@ static void every_invariant_has_a_corruption(void **state)
                          invariant->scope >= INVARIANT_OF_ORDERS || /* test_verify_journals.c */
                          has_corruption(sale_corruptions, sale_corruption_count, invariant->name) ||
                          has_corruption(order_corruptions, order_corruption_count, invariant->name) ||
-                         has_corruption(machine_corruptions, machine_corruption_count, invariant->name);
+                         has_corruption(machine_corruptions, machine_corruption_count, invariant->name) ||
+                         has_corruption(wallet_corruptions, wallet_corruption_count, invariant->name);
         if (!is_tested)
             fail_msg("no corruption for %s", invariant->name);
     }
@@ -132,6 +138,50 @@ static void a_good_store_passes_all(void **state)
     audit_result_put(&result);
 }
 
+/* Wrong if this fails: the auditor cries wolf over wallets, or does not tell what it has looked at. */
+static void a_good_store_with_wallets_passes_all(void **state)
+{
+    const struct audit_place *place = *state;
+    static const char *const told[] = {
+        "PASS  wallets: 3 wallets, 0 not as they must be",
+        "PASS  transfers: 8 transfers, 0 not as they must be",
+        "PASS  nonces: 6 transfers are named, 0 names used more than once",
+        "PASS  openings: 2 wallets opened with coins, 0 wrongly",
+        "PASS  balances: lowest balance 0.00, highest 100.00; 0 out of range",
+        "PASS  wallet-sums: 3 wallets added up, 0 with another balance",
+        "PASS  coins-issued: issued (205.00) = in wallets (155.00) + spent (50.00)",
+        "PASS  transfer-chains: 2 chains followed, 0 faults",
+        "PASS  spends: 4 spends, 0 without what belongs to them",
+        "PASS  unique-buyers: 0 unique users = 0 purchases, and 3 by who pays",
+        "8 leases, 8 transfers, in ",
+    };
+    struct verify_options options = options_for(place, NULL);
+    market_store_make(place);
+    struct audit_result result = audit_run(&options);
+    assert_int_equal(result.err, ERR_NONE);
+    if (strcmp(result.failed, "") != 0)
+        fail_msg("%s\n%s", result.failed, result.text);
+    assert_int_equal(result.summary.transfers, 8);
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (strstr(result.text, told[i]) == NULL)
+            fail_msg("not said: %s\n%s", told[i], result.text);
+    audit_result_put(&result);
+}
+
+/* Wrong if this fails: "1 things to do". */
+static void numbers_are_told_as_people_say_them(void **state)
+{
+    const struct audit_place *place = *state;
+    struct verify_options options = options_for(place, NULL);
+    market_store_make(place);
+    store_run(place->store, "DELETE FROM work WHERE id <> 13; DELETE FROM transfers WHERE id > 1");
+    struct audit_result result = audit_run(&options);
+    assert_non_null(strstr(result.text, "work: 1 thing to do, 0 not as they must be"));
+    assert_non_null(strstr(result.text, "transfers: 1 transfer, 0 not as they must be"));
+    assert_non_null(strstr(result.text, "8 leases, 1 transfer, in "));
+    audit_result_put(&result);
+}
+
 /* Wrong if this fails: what operators may do with stock, products and machines fails the audit. */
 static void what_operators_may_do_passes(void **state)
 {
@@ -142,7 +192,7 @@ static void what_operators_may_do_passes(void **state)
         "DELETE FROM purchase_log WHERE product_id = 5; DELETE FROM products WHERE id = 5",
         "DELETE FROM purchase_log WHERE product_id = 5 AND id < 17; UPDATE purchase_log SET nth = 1;"
         "UPDATE products SET stock = 9 WHERE id = 5; DELETE FROM products WHERE id = 2;"
-        "DELETE FROM purchase_log WHERE product_id = 2; UPDATE purchase_log SET nth = 2 WHERE id = 19",
+        "DELETE FROM purchase_log WHERE product_id = 2; UPDATE purchase_log SET nth = 2 WHERE id IN (19, 26)",
         "UPDATE products SET initial_stock = 5, stock = 0, state = 'ENDED', end_reason = 'SOLD_OUT' WHERE id "
         "= 5",
         "UPDATE products SET initial_stock = 12, stock = 10, state = 'ACTIVE', end_reason = NULL WHERE id = "
@@ -151,10 +201,15 @@ static void what_operators_may_do_passes(void **state)
         "DELETE FROM machines WHERE id = 4",
         "UPDATE tickets SET state = 'expired', end_lease_id = 9, ended_at = 530 WHERE id = 5;"
         "UPDATE machines SET is_draining = 0 WHERE id = 4",
+        "DELETE FROM purchase_log WHERE product_id = 8; UPDATE products SET stock = 5 WHERE id = 8",
+        "DELETE FROM purchase_log WHERE product_id = 8; DELETE FROM products WHERE id = 8",
+        "DELETE FROM purchase_log WHERE id IN (24, 25); UPDATE purchase_log SET nth = 1 WHERE id = 26;"
+        "UPDATE products SET stock = 4 WHERE id = 8",
+        "UPDATE products SET price_minor = 1 WHERE id = 8",
     };
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
         struct verify_options options = options_for(place, NULL);
-        good_store_make(place);
+        market_store_make(place);
         store_run(place->store, allowed[i]);
         struct audit_result result = audit_run(&options);
         if (result.err != ERR_NONE || strcmp(result.failed, "") != 0)
@@ -335,6 +390,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_good_store_passes_all, audit_place_make, audit_place_remove),
+        cmocka_unit_test_setup_teardown(
+            a_good_store_with_wallets_passes_all, audit_place_make, audit_place_remove),
+        cmocka_unit_test_setup_teardown(
+            numbers_are_told_as_people_say_them, audit_place_make, audit_place_remove),
         cmocka_unit_test(every_invariant_has_a_corruption),
         cmocka_unit_test_setup_teardown(
             each_corruption_is_caught_by_its_invariants, audit_place_make, audit_place_remove),

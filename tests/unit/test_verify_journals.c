@@ -59,7 +59,7 @@ static void what_was_told_is_in_the_store(void **state)
         "PASS  orders-refused: 0 orders always refused, 0 of them in the store");
     expect(place, HEADER REFUSED("o-paid") TOLD("o-paid", "completed"), false, "", "0 orders always refused");
     expect(place, HEADER REFUSED("o-paid") UNKNOWN("o-paid"), false, "", "0 orders always refused");
-    expect(place, HEADER REFUSED("o-nowhere"), false, "", "1 orders always refused");
+    expect(place, HEADER REFUSED("o-nowhere"), false, "", "1 order always refused");
 }
 
 /* Wrong if this fails: an order that a customer was told of may be lost, and nobody notices. */
@@ -118,8 +118,8 @@ static void trading_orders_are_looked_up_by_their_names(void **state)
     expect(place, trading_journal(1, 5, ""), true, "",
         "PASS  trading-orders-acknowledged: 5 acknowledged, 5 different ones of them in the store");
     expect(place, trading_journal(1, 5, LOST), true, "",
-        "PASS  trading-orders-complete: 0 trading orders that nobody was told of, 1 answers unknown");
-    expect(place, trading_journal(2, 5, LOST), true, "", "1 trading orders that nobody was told of");
+        "PASS  trading-orders-complete: 0 trading orders that nobody was told of, 1 answer unknown");
+    expect(place, trading_journal(2, 5, LOST), true, "", "1 trading order that nobody was told of");
     expect(place, trading_journal(2, 5, ""), false, "", "4 acknowledged, 4 different ones");
     expect(place, trading_journal(2, 5, ""), true, "trading-orders-complete",
         "trading order 1 was never acknowledged");
@@ -164,9 +164,9 @@ static void what_users_of_machines_were_told_is_in_the_store(void **state)
     expect(place, ALL_GIVEN CHOSE(2, 5, 1, 6) NOT_GIVEN("refused") CHOICE(2, 5, 1, 8, "refused"), true, "",
         "PASS  vending-complete: 0 leases that nobody was told of, 0 answers unknown; 0 choices");
     expect(place, ALL_GIVEN CHOICE(2, 5, 1, 6, "unknown") NOT_GIVEN("unknown"), true, "",
-        "0 leases that nobody was told of, 1 answers unknown");
+        "0 leases that nobody was told of, 1 answer unknown");
     expect(place, ALL_GIVEN_BUT_4 CHOSE(2, 5, 1, 6) NOT_GIVEN("unknown") CHOSE(1, 5, 1, 2), true, "",
-        "1 leases that nobody was told of, 1 answers unknown");
+        "1 lease that nobody was told of, 1 answer unknown");
     expect(place, VENDING GIVEN(1, 7), false, "", "1 acknowledged, 1 of them in the store");
 }
 

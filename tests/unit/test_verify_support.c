@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { SQL_MAX = 64 * 1024, SCHEMA_VERSION = 4 };
+enum { SQL_MAX = 64 * 1024, SCHEMA_VERSION = 5 };
 
 #define ONE_ITEM "[{\"product_id\":\"P\",\"quantity\":2,\"price\":9.99}]"
 #define PASSWORD_HASH "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
@@ -63,8 +63,8 @@ void store_run(const char *path, const char *sql)
 {
     sqlite3 *db = store_connect(path);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
-    db_run(
-        db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON");
+    db_run(db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON;"
+               "PRAGMA synchronous = OFF");
     db_run(db, sql);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -170,6 +170,49 @@ static const char machines_sql[] =
     "UPDATE pool SET next_machine_id = 5, next_lease_id = 9, next_ticket_id = 6;"
     "COMMIT";
 
+#define SALE_S "1795218421000" /* and the purchase's number in seconds later, as for all purchases */
+#define AT(seconds) "(" SALE_S " + 1000 * " #seconds ")"
+
+static const char wallets_sql[] =
+    "BEGIN;"
+    "INSERT INTO products (id, sku, product_name, initial_stock, stock, price_minor, per_user_limit, "
+    "start_time, end_time, state, end_reason, created_at, updated_at) VALUES"
+    " (8, 'W', 'w', 5, 2, 1250, 1, " SALE_S ", " FOR_EVER ", 'ACTIVE', NULL, 1, " AT(
+        26) ");"
+            "INSERT INTO purchase_log (id, product_id, user_id, nth, purchased_at) VALUES"
+            " (24, 8, ' key " KEY_C "', 1, " AT(24) "), (25, 8, ' key " KEY_D "', 1, " AT(
+                25) "),"
+                    " (26, 8, ' key " KEY_C "', 2, " AT(
+                        26) ");"
+                            "UPDATE sequences SET next_value = 27 WHERE name = 'purchases';"
+                            "UPDATE sequences SET next_value = 9 WHERE name = 'products';"
+                            "INSERT INTO accounts VALUES"
+                            " (3, ' key " KEY_C "', ' key " KEY_C
+                            "', 'Cid@x.example', 'cid@x.example', 'Cid', '', 1),"
+                            " (4, ' key " KEY_D "', ' key " KEY_D
+                            "', 'dot@x.example', 'dot@x.example', 'Dot', '', 1),"
+                            " (5, ' key " KEY_E "', ' key " KEY_E
+                            "', 'eve@x.example', 'eve@x.example', 'Eve', '', 1);"
+                            "UPDATE sequences SET next_value = 6 WHERE name = 'accounts';"
+                            "INSERT INTO wallets VALUES (3, x'" KEY_C "', 5500, 7, 1), (4, x'" KEY_D
+                            "', 10000, 8, 1),"
+                            " (5, x'" KEY_E "', 0, NULL, 1);"
+                            "INSERT INTO transfers SELECT column1, column2, column3, column4, column5, "
+                            "column6, column7, column8, column9,"
+                            " column10, column11, column12, CASE WHEN column12 IS NOT NULL THEN zeroblob(16) "
+                            "END,"
+                            " " SALE_S " + 1000 * ifnull(column11, 20) FROM (VALUES"
+                            " (1, 'opening', NULL, 3, NULL, NULL, 10000, NULL, 10000, NULL, NULL, NULL),"
+                            " (2, 'opening', NULL, 4, NULL, NULL, 10000, NULL, 10000, NULL, NULL, NULL),"
+                            " (3, 'credit', NULL, 4, NULL, 2, 500, NULL, 10500, NULL, NULL, 'gift'),"
+                            " (4, 'spend', 3, NULL, 1, NULL, 1250, 8750, NULL, 8, 24, 'n-1'),"
+                            " (5, 'transfer', 3, 4, 4, 3, 2000, 6750, 12500, NULL, NULL, 'n-2'),"
+                            " (6, 'spend', 4, NULL, 5, NULL, 1250, 11250, NULL, 8, 25, 'n-1'),"
+                            " (7, 'spend', 3, NULL, 5, NULL, 1250, 5500, NULL, 8, 26, 'n-3'),"
+                            " (8, 'spend', 4, NULL, 6, NULL, 1250, 10000, NULL, 66, 23, 'n-4'));"
+                            "UPDATE sequences SET next_value = 9 WHERE name = 'transfers';"
+                            "COMMIT";
+
 void sale_store_make(const struct audit_place *place, int version)
 {
     static char sql[SQL_MAX];
@@ -206,6 +249,12 @@ void good_store_make(const struct audit_place *place)
     sale_store_make(place, SCHEMA_VERSION);
     store_run(place->store, orders_sql);
     store_run(place->store, machines_sql);
+}
+
+void market_store_make(const struct audit_place *place)
+{
+    good_store_make(place);
+    store_run(place->store, wallets_sql);
 }
 
 void good_journal_make(const struct audit_place *place)

@@ -27,6 +27,7 @@ struct audit_result {
 int audit_place_make(void **state);
 int audit_place_remove(void **state);
 
+/* clang-format off */
 /*
  * Writes the good store, stopped cleanly, and the journal that belongs to it:
  *   A  id 1, 5 units, sold out to a1..a5 (purchases 1..5)
@@ -39,13 +40,30 @@ int audit_place_remove(void **state);
  * Accounts 1 Ann and 2 bob; trading orders 1 to 5, delivered 1 to 2 and 3 to 3, sent 4, cancelled 2 and 5.
  * Work 1 hands trading orders over, 13 is a sale's. Machines 1, which processes lease 7, 2, whose lease 8 has
  * not chosen, and 4, idle and draining; leases 1 to 6 have ended, lease 3 with machine 3; tickets 1 (served
- * with lease 4), 2 (left), 3 (served with 5), 4 (expired), 5 (waits). They sell, and their stock was set: E
- * id 5, 10 units: 13, 14 and 16 by machine 1, 17 by machine 2, 15 by the user e1 F  id 6, 2 units, sold out
- * to machine 1 as 18 and 19 G  id 7, without a unit from the beginning
+ * with lease 4), 2 (left), 3 (served with 5), 4 (expired), 5 (waits). They sell, and their stock was set:
+ *   E  id 5, 10 units: 13, 14 and 16 by machine 1, 17 by machine 2, 15 by the user e1
+ *   F  id 6, 2 units, sold out to machine 1 as 18 and 19
+ *   G  id 7, without a unit from the beginning
  */
 void good_store_make(const struct audit_place *place);
 
-/* The same without orders, accounts, machines and their work, of any version of the schema. */
+/*
+ * The good store with wallets. Product W, id 8: 5 units, 2 left, at most 1 a user, 12.50 each.
+ *   account 3, KEY_C  opened (1), bought 24 (4), sent 20.00 to account 4 (5), bought 26 (7): 55.00
+ *   account 4, KEY_D  opened (2), credited 5.00 as "gift" (3), received (5), bought 25 (6), bought 23 of a
+ *                     product that is gone (8): 100.00
+ *   account 5, KEY_E  opened with nothing: 0.00
+ * The numbers in brackets are transfers, each opening is of 100.00; their nonces are n-1 to n-4.
+ */
+/* clang-format on */
+void market_store_make(const struct audit_place *place);
+
+#define EIGHT(digits) digits digits digits digits digits digits digits digits
+#define KEY_C EIGHT("cc01c0fe")
+#define KEY_D EIGHT("dd02d0fe")
+#define KEY_E EIGHT("ee03e0fe")
+
+/* The good store without orders, accounts, machines and their work, of any version of the schema. */
 void sale_store_make(const struct audit_place *place, int version);
 
 void good_journal_make(const struct audit_place *place);

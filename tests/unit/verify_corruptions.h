@@ -19,5 +19,8 @@ extern const struct corruption order_corruptions[];
 extern const size_t order_corruption_count;
 extern const struct corruption machine_corruptions[];
 extern const size_t machine_corruption_count;
+/* Of the store with wallets. */
+extern const struct corruption wallet_corruptions[];
+extern const size_t wallet_corruption_count;
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/ensure.h"
 #include "core/account.h"
+#include "core/wallet.h"
 #include "core/world_order.h"
 #include "core/world_pool.h"
 #include "core/world_work.h"
@@ -130,7 +131,8 @@ static void dump_product(const struct world *world, const struct product *produc
         (long long)values->end_ms, SLICE_ARGS(sale_state_name(values->state)),
         SLICE_ARGS(end_reason_name(values->end_reason)), (long long)values->created_ms,
         (long long)values->updated_ms);
-    strbuf_printf(text, " purchases %lld..%lld\n", (long long)product->purchase_id_first,
+    strbuf_printf(text, " in '%.*s' featured %d purchases %lld..%lld\n", SLICE_ARGS(product->labels.category),
+        product->labels.is_featured, (long long)product->purchase_id_first,
         (long long)product->purchase_id_last);
     dump_buyers(product, text);
 }
@@ -255,6 +257,61 @@ static void dump_accounts(const struct world *world, struct strbuf *text)
             SLICE_ARGS(account->username_key), SLICE_ARGS(account->email_key));
     }
     free(accounts);
+}
+
+/* --- wallets --- */
+
+static int compare_wallets(const void *a, const void *b)
+{
+    int64_t left = (*(struct wallet *const *)a)->account_id;
+    int64_t right = (*(struct wallet *const *)b)->account_id;
+    return left < right ? -1 : left > right;
+}
+
+static int compare_transfers(const void *a, const void *b)
+{
+    int64_t left = (*(struct transfer *const *)a)->row.id;
+    int64_t right = (*(struct transfer *const *)b)->row.id;
+    return left < right ? -1 : left > right;
+}
+
+static void dump_wallet(const struct world *world, const struct wallet *wallet, struct strbuf *text)
+{
+    const struct wallet_values *values = &wallet->values;
+    char user[WALLET_USER_LEN_MAX];
+    ENSURE(world_wallet(world, wallet->key) == wallet && wallet->account_id > 0);
+    ENSURE(values->balance_minor >= 0 && values->balance_minor <= WALLET_AMOUNT_MAX);
+    ENSURE(values->last_transfer_id < world->next_transfer_id);
+    strbuf_printf(text, "wallet %lld%.*s holds %lld last %lld updated %lld\n", (long long)wallet->account_id,
+        SLICE_ARGS(wallet_user(wallet->key, user)), (long long)values->balance_minor,
+        (long long)values->last_transfer_id, (long long)values->updated_ms);
+}
+
+static void dump_transfer(const struct world *world, const struct transfer *transfer, struct strbuf *text)
+{
+    const struct transfer_row *row = &transfer->row;
+    ENSURE(row->nonce.len > 0 && world_transfer(world, row->from_account, row->nonce) == transfer);
+    ENSURE(row->id > 0 && row->id < world->next_transfer_id && row->amount_minor > 0);
+    strbuf_printf(text, "transfer %lld %.*s '%.*s' body %d of %lld", (long long)row->id,
+        SLICE_ARGS(transfer_kind_name(row->kind)), SLICE_ARGS(row->nonce), row->fingerprint[0],
+        (long long)row->amount_minor);
+    strbuf_printf(text, " from %lld after %lld: %lld to %lld after %lld: %lld", (long long)row->from_account,
+        (long long)row->from_previous_id, (long long)row->from_balance_minor, (long long)row->to_account,
+        (long long)row->to_previous_id, (long long)row->to_balance_minor);
+    strbuf_printf(text, " product %lld purchase %lld made %lld\n", (long long)row->product_id,
+        (long long)row->purchase_id, (long long)row->created_ms);
+}
+
+static void dump_wallets(const struct world *world, struct strbuf *text)
+{
+    void **wallets = sort_values(&world->wallets_by_key, compare_wallets);
+    for (size_t i = 0; i < world->wallets_by_key.count; i++)
+        dump_wallet(world, wallets[i], text);
+    free(wallets);
+    void **transfers = sort_values(&world->transfers_by_nonce, compare_transfers);
+    for (size_t i = 0; i < world->transfers_by_nonce.count; i++)
+        dump_transfer(world, transfers[i], text);
+    free(transfers);
 }
 
 /* --- machines and the line --- */
@@ -413,6 +470,7 @@ void world_dump(const struct world *world, struct strbuf *text)
     dump_all_work(world, text);
     dump_orders(world, text);
     dump_accounts(world, text);
+    dump_wallets(world, text);
     if (world->intake.next_id > 1)
         strbuf_printf(text, "intake next %lld sent %lld executed %lld\n", (long long)world->intake.next_id,
             (long long)world->intake.sent_id, (long long)world->intake.executed_id);

@@ -27,9 +27,9 @@ struct command with_key(struct command command, const char *scope, const char *k
 
 /*
  * Everything that a rollback has to bring back, in a fixed order: products with all values, their purchases
- * and buyers, stored answers in order of age, machines, the waiting line in its order. Aborts when the
- * world's indexes contradict each other. Ids to be given out (but for the pool's), batch numbers and the time
- * of the next tick are not in it.
+ * and buyers, stored answers in order of age, accounts, wallets, machines, the waiting line in its order.
+ * Aborts when the world's indexes contradict each other. Ids to be given out (but for the pool's), batch
+ * numbers and the time of the next tick are not in it.
  */
 void world_dump(const struct world *world, struct strbuf *text);
 
