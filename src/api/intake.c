@@ -54,9 +54,7 @@ void intake_reply_result(struct http_request *request, const struct engine_call 
 
 void intake_reply_not_looked_up(struct http_request *request, enum err status)
 {
-    bool is_passing = status == ERR_UNAVAILABLE || status == ERR_TIMEOUT || status == ERR_CONFLICT ||
-                      status == ERR_LOCKED || status == ERR_MEMORY;
-    if (is_passing)
+    if (err_is_passing(status))
         reply_detail_later(request, SLICE("The store does not answer now. Ask again."), 0);
     else
         reply_detail(

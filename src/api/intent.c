@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/intent.h"
 
-#include <stdio.h>
-
 #include "base/hex.h"
 #include "base/utf8.h"
 #include "core/decimal.h"
@@ -43,12 +41,6 @@ bool coins_read(const struct json *json, int64_t *amount_minor)
 
 /* --- reading --- */
 
-static bool fail(char fault[INTENT_FAULT_MAX], const char *sentence)
-{
-    (void)snprintf(fault, INTENT_FAULT_MAX, "%s", sentence);
-    return false;
-}
-
 static bool read_action(const struct json *json, struct intent *intent)
 {
     struct slice action;
@@ -84,29 +76,29 @@ static bool read_nonce(const struct json *json, struct intent *intent)
 }
 
 /* Each of the five is there, so a sixth is one that nobody signed for this contract. */
-bool intent_read(const struct json *json, struct intent *intent, char fault[INTENT_FAULT_MAX])
+const char *intent_read(const struct json *json, struct intent *intent)
 {
     enum { MEMBER_COUNT = 5 };
     if (json_kind(json) != JSON_KIND_OBJECT)
-        return fail(fault, "intent must be a JSON object with the members action, amount, product_id or to, "
-                           "timestamp and nonce.");
+        return "intent must be a JSON object with the members action, amount, product_id or to, "
+               "timestamp and nonce.";
     if (!read_action(json, intent))
-        return fail(fault, "intent.action must be \"spend\" or \"transfer\".");
+        return "intent.action must be \"spend\" or \"transfer\".";
     if (!read_amount(json, intent))
-        return fail(fault, "intent.amount must be an integer or a text like \"12.50\", above 0 and at most "
-                           "9999999999999.99.");
+        return "intent.amount must be an integer or a text like \"12.50\", above 0 and at most "
+               "9999999999999.99.";
     if (!read_target(json, intent))
-        return fail(fault, intent->action == INTENT_SPEND
-                               ? "intent.product_id must be a text: the product's id or its sku."
-                               : "intent.to must be a public key of 64 hexadecimal digits.");
+        return intent->action == INTENT_SPEND
+                   ? "intent.product_id must be a text: the product's id or its sku."
+                   : "intent.to must be a public key of 64 hexadecimal digits.";
     if (!json_plain_int64(json_member(json, "timestamp"), &intent->timestamp_s))
-        return fail(fault, "intent.timestamp must be an integer: seconds since 1970.");
+        return "intent.timestamp must be an integer: seconds since 1970.";
     if (!read_nonce(json, intent))
-        return fail(fault, "intent.nonce must be a text of 1 to 64 characters, without U+0000.");
+        return "intent.nonce must be a text of 1 to 64 characters, without U+0000.";
     if (json_member_count(json) != MEMBER_COUNT)
-        return fail(fault, "intent must have no members but action, amount, product_id (spend) or to "
-                           "(transfer), timestamp and nonce.");
-    return true;
+        return "intent must have no members but action, amount, product_id (spend) or to "
+               "(transfer), timestamp and nonce.";
+    return NULL;
 }
 
 /* --- writing --- */

@@ -17,7 +17,6 @@ enum {
     INTENT_NONCE_CHARS_MAX = 64,
     /* Bytes of its RFC 8785 form: each byte of the nonce may become six, the rest is bounded. */
     INTENT_TEXT_MAX = 6 * NONCE_LEN_MAX + 512,
-    INTENT_FAULT_MAX = 256, /* bytes with NUL */
 };
 
 enum intent_action { INTENT_SPEND, INTENT_TRANSFER };
@@ -35,8 +34,8 @@ struct intent {
     struct slice nonce;                 /* 1 to INTENT_NONCE_CHARS_MAX characters */
 };
 
-/* False: it is none, and `fault` is a sentence that says what was expected. */
-MUST_CHECK bool intent_read(const struct json *json, struct intent *intent, char fault[INTENT_FAULT_MAX]);
+/* NULL: it is one; else a sentence that says what was expected. */
+MUST_CHECK const char *intent_read(const struct json *json, struct intent *intent);
 
 /* Appends the bytes that are signed, at most INTENT_TEXT_MAX. */
 void intent_put(struct strbuf *text, const struct intent *intent);

@@ -19,7 +19,7 @@
 #include "core/decimal.h"
 #include "net/http_query.h"
 
-enum { LATER_S = 1, FEATURED_BODY_MAX = 1024 * 1024 };
+enum { NS_PER_MS = 1000000, LATER_S = 1, FEATURED_BODY_MAX = 1024 * 1024 };
 
 const struct slice MARKET_NO_STORE = SLICE_INIT("Cache-Control: no-store\r\n");
 
@@ -37,6 +37,11 @@ void market_count_refusal(struct market *market, enum result result)
 int64_t market_now_ms(const struct market *market)
 {
     return engine_now_ms(market->thread->app->engine);
+}
+
+int64_t market_deadline_ns(const struct market *market, const struct http_request *request)
+{
+    return request->arrived_ns + market->thread->app->config.answer_deadline_ms * NS_PER_MS;
 }
 
 /* --- answers --- */
@@ -114,9 +119,7 @@ void market_reply_result(struct http_request *request, const struct engine_call 
 
 void market_reply_not_looked_up(struct http_request *request, enum err status)
 {
-    bool is_passing = status == ERR_UNAVAILABLE || status == ERR_TIMEOUT || status == ERR_CONFLICT ||
-                      status == ERR_LOCKED || status == ERR_MEMORY;
-    if (is_passing)
+    if (err_is_passing(status))
         market_reply_later(request, "The store does not answer now. Ask again.", LATER_S);
     else
         reply_refusal(request, 500, "INTERNAL_ERROR", "The store cannot be read; the server's log says why.",

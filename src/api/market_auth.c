@@ -17,7 +17,7 @@
 #include "net/http_query.h"
 #include "service/mail.h"
 
-enum { NS_PER_MS = 1000000, MS_PER_S = 1000, NAME_CHARS_MAX = 100 };
+enum { MS_PER_S = 1000, NAME_CHARS_MAX = 100 };
 
 _Static_assert(4 * NAME_CHARS_MAX <= ACCOUNT_FULL_NAME_LEN_MAX, "a name has a place in an account");
 
@@ -143,7 +143,7 @@ void market_register(struct http_request *request, struct market *market, const 
     registration->account.opening_minor = config->opening_balance_minor;
     registration->call = (struct engine_call){
         .command = {.kind = COMMAND_ACCOUNT_REGISTER, .account = &registration->account},
-        .deadline_ns = request->arrived_ns + config->answer_deadline_ms * NS_PER_MS,
+        .deadline_ns = market_deadline_ns(market, request),
         .on_done = on_registered,
     };
     if (!engine_port_push(market->thread->port, &registration->call))

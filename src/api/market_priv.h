@@ -50,6 +50,9 @@ void market_count_refusal(struct market *market, enum result result);
 
 int64_t market_now_ms(const struct market *market);
 
+/* When a command that came with this request has to be answered. */
+int64_t market_deadline_ns(const struct market *market, const struct http_request *request);
+
 /* --- answers --- */
 
 enum { MARKET_BODY_MAX = 8192 };

@@ -16,7 +16,6 @@
 #include "base/clock.h"
 
 enum {
-    NS_PER_MS = 1000000,
     MS_PER_S = 1000,
     INTENT_AGE_MAX_S = 300, /* and as much ahead */
 };
@@ -146,11 +145,6 @@ static void push_spend(struct transact *transact)
 
 /* --- the command --- */
 
-static int64_t deadline_ns(const struct http_request *request, const struct market *market)
-{
-    return request->arrived_ns + market->thread->app->config.answer_deadline_ms * NS_PER_MS;
-}
-
 static void decide(struct http_request *request, struct market *market, const struct signed_intent *is_signed,
     const unsigned char fingerprint[FINGERPRINT_BYTES])
 {
@@ -171,7 +165,7 @@ static void decide(struct http_request *request, struct market *market, const st
     wallet->nonce = slice_copy(transact->nonce, intent->nonce);
     transact->call = (struct engine_call){
         .command = {.kind = is_spend ? COMMAND_WALLET_SPEND : COMMAND_WALLET_TRANSFER, .wallet = wallet},
-        .deadline_ns = deadline_ns(request, market),
+        .deadline_ns = market_deadline_ns(market, request),
         .on_done = on_decided,
     };
     if (!is_spend) {
@@ -185,33 +179,40 @@ static void decide(struct http_request *request, struct market *market, const st
 
 /* --- what is not for the line --- */
 
-static void on_payer_looked_up(struct market_lookup *lookup)
+/* An unknown key is the earlier fault. */
+static void reply_refusal(struct market_lookup *lookup, const char *code, const char *sentence)
 {
-    const char *code = lookup->context;
-    bool is_signature = strcmp(code, "INVALID_SIGNATURE") == 0;
-    if (!lookup->lookup.question.is_found)
+    if (lookup->lookup.question.is_found)
+        market_reply_unauthorized(lookup->request, code, sentence);
+    else
         reply_error(
             lookup->request, 404, SLICE("NOT_FOUND"), slice_cstr(result_info(RESULT_WALLET_NOT_FOUND)->text));
-    else
-        market_reply_unauthorized(lookup->request, code,
-            is_signature
-                ? "The signature does not fit the intent and the key. Sign the intent as RFC 8785 "
-                  "writes it: members sorted, no blanks."
-                : "intent.timestamp is more than 5 minutes from the server's time. If this intent was sent "
-                  "before, GET /api/wallet/transactions tells by its nonce whether it was done. Else sign a "
-                  "new one with the right time.");
 }
 
-/* An unknown key is the earlier fault. */
-static void refuse(struct http_request *request, struct market *market, const unsigned char *key, char *code)
+static void on_payer_of_bad_signature(struct market_lookup *lookup)
+{
+    reply_refusal(lookup, "INVALID_SIGNATURE",
+        "The signature does not fit the intent and the key. Sign the intent as RFC 8785 writes it: members "
+        "sorted, no blanks.");
+}
+
+static void on_payer_out_of_time(struct market_lookup *lookup)
+{
+    reply_refusal(lookup, "TIMESTAMP_OUT_OF_RANGE",
+        "intent.timestamp is more than 5 minutes from the server's time. If this intent was sent before, GET "
+        "/api/wallet/transactions tells by its nonce whether it was done. Else sign a new one with the right "
+        "time.");
+}
+
+static void refuse(struct http_request *request, struct market *market, const unsigned char *key,
+    void (*on_payer)(struct market_lookup *lookup))
 {
     market_count(market, COUNT_SIGNATURE_REFUSED);
-    struct market_lookup *lookup = market_lookup_create(request, market, QUESTION_WALLET, on_payer_looked_up);
+    struct market_lookup *lookup = market_lookup_create(request, market, QUESTION_WALLET, on_payer);
     if (lookup == NULL)
         return;
     memcpy(lookup->key, key, sizeof lookup->key);
     lookup->lookup.question.key = lookup->key;
-    lookup->context = code;
     market_look_up(lookup);
 }
 
@@ -225,12 +226,10 @@ static bool is_in_time(const struct market *market, int64_t timestamp_s)
  * late for the line does not check it first. */
 static void check(struct http_request *request, struct market *market, const struct signed_intent *is_signed)
 {
-    static char invalid_signature[] = "INVALID_SIGNATURE";
-    static char out_of_time[] = "TIMESTAMP_OUT_OF_RANGE";
     char memory[INTENT_TEXT_MAX];
     unsigned char fingerprint[FINGERPRINT_BYTES];
     struct strbuf text;
-    if (clock_mono_ns() > deadline_ns(request, market)) {
+    if (clock_mono_ns() > market_deadline_ns(market, request)) {
         market_reply_later(request,
             "So many signatures wait to be checked that this one came too late. Nothing was "
             "changed. Send it again.",
@@ -242,11 +241,11 @@ static void check(struct http_request *request, struct market *market, const str
     const unsigned char *bytes = (const unsigned char *)text.base;
     if (text.has_overflowed ||
         crypto_sign_verify_detached(is_signed->signature, bytes, text.len, is_signed->key) != 0) {
-        refuse(request, market, is_signed->key, invalid_signature);
+        refuse(request, market, is_signed->key, on_payer_of_bad_signature);
         return;
     }
     if (!is_in_time(market, is_signed->intent.timestamp_s)) {
-        refuse(request, market, is_signed->key, out_of_time);
+        refuse(request, market, is_signed->key, on_payer_out_of_time);
         return;
     }
     crypto_generichash(fingerprint, sizeof fingerprint, bytes, text.len, NULL, 0);
@@ -255,38 +254,31 @@ static void check(struct http_request *request, struct market *market, const str
 
 /* --- the shape --- */
 
-/* False: `fault` is a sentence that says what was expected. */
-static bool read_signed_intent(
-    const struct json *body, struct signed_intent *is_signed, char fault[INTENT_FAULT_MAX])
+/* NULL: all is well; else what is wrong. */
+static const char *read_signed_intent(const struct json *body, struct signed_intent *is_signed)
 {
-    struct strbuf text;
-    strbuf_init(&text, fault, INTENT_FAULT_MAX);
-    if (!intent_read(json_member(body, "intent"), &is_signed->intent, fault))
-        return false;
-    if (!market_hex(body, "public_key", is_signed->key, sizeof is_signed->key)) {
-        strbuf_printf(&text, "public_key must be 64 hexadecimal digits: the payer's Ed25519 public key.");
-        return false;
-    }
-    if (!market_hex(body, "signature", is_signed->signature, sizeof is_signed->signature)) {
-        strbuf_printf(&text, "signature must be 128 hexadecimal digits: Ed25519 over the intent.");
-        return false;
-    }
-    bool is_to_himself = is_signed->intent.action == INTENT_TRANSFER &&
-                         memcmp(is_signed->intent.to, is_signed->key, sizeof is_signed->key) == 0;
-    if (is_to_himself)
-        strbuf_printf(&text, "intent.to must be the key of another wallet than the payer's.");
-    return !is_to_himself;
+    const struct intent *intent = &is_signed->intent;
+    const char *fault = intent_read(json_member(body, "intent"), &is_signed->intent);
+    if (fault != NULL)
+        return fault;
+    if (!market_hex(body, "public_key", is_signed->key, sizeof is_signed->key))
+        return "public_key must be 64 hexadecimal digits: the payer's Ed25519 public key.";
+    if (!market_hex(body, "signature", is_signed->signature, sizeof is_signed->signature))
+        return "signature must be 128 hexadecimal digits: Ed25519 over the intent.";
+    if (intent->action == INTENT_TRANSFER && memcmp(intent->to, is_signed->key, sizeof is_signed->key) == 0)
+        return "intent.to must be the key of another wallet than the payer's.";
+    return NULL;
 }
 
 void transact_post(struct http_request *request, void *context)
 {
     struct market *market = market_of(context);
     struct signed_intent is_signed = {0};
-    char fault[INTENT_FAULT_MAX];
     struct json *body = market_body(request);
     if (body == NULL)
         return;
-    if (read_signed_intent(body, &is_signed, fault))
+    const char *fault = read_signed_intent(body, &is_signed);
+    if (fault == NULL)
         check(request, market, &is_signed);
     else
         market_reply_invalid(request, fault);

@@ -12,10 +12,9 @@
 #include "base/utf8.h"
 
 enum {
-    NS_PER_MS = 1000000,
     MS_PER_S = 1000,
     TRANSACTIONS_DEFAULT = 50,
-    LINE_MAX = 6 * NONCE_LEN_MAX + 768, /* bytes of a transaction in a list */
+    TRANSACTION_TEXT_MAX = 6 * NONCE_LEN_MAX + 768, /* bytes of a transaction in a list */
 };
 
 /* --- balance --- */
@@ -110,7 +109,7 @@ static void on_transfers_found(struct market_lookup *lookup)
 {
     const struct question *question = &lookup->lookup.question;
     struct strbuf body;
-    strbuf_init_heap(&body, 64 + question->count * LINE_MAX);
+    strbuf_init_heap(&body, 64 + question->count * TRANSACTION_TEXT_MAX);
     strbuf_lit(&body, "{\"success\":true,\"data\":[");
     for (size_t i = 0; i < question->count; i++) {
         if (i > 0)
@@ -243,8 +242,7 @@ void credits_post(struct http_request *request, void *context)
     credit->market = market;
     credit->request = request;
     credit->call.command = (struct command){.kind = COMMAND_WALLET_CREDIT, .wallet = &credit->wallet};
-    credit->call.deadline_ns =
-        request->arrived_ns + market->thread->app->config.answer_deadline_ms * NS_PER_MS;
+    credit->call.deadline_ns = market_deadline_ns(market, request);
     credit->call.on_done = on_credited;
     if (!engine_port_push(market->thread->port, &credit->call))
         on_credited(&credit->call);

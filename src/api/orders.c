@@ -35,9 +35,7 @@ void orders_count(struct orders *orders, enum order_count count)
 
 void reply_not_looked_up(struct http_request *request, enum err status)
 {
-    bool is_passing = status == ERR_UNAVAILABLE || status == ERR_TIMEOUT || status == ERR_CONFLICT ||
-                      status == ERR_LOCKED || status == ERR_MEMORY;
-    if (is_passing)
+    if (err_is_passing(status))
         reply_problem_later(request, SLICE("The store does not answer now. Ask again."), 0);
     else
         reply_problem(

@@ -7,6 +7,8 @@
 #ifndef DOORBUSTER_BASE_ERR_H
 #define DOORBUSTER_BASE_ERR_H
 
+#include <stdbool.h>
+
 enum err {
     ERR_NONE = 0,
     ERR_USAGE,          /* what the caller asked for makes no sense: exit status 2 */
@@ -38,6 +40,13 @@ struct error {
  * `error` may be NULL when nobody wants the text. */
 enum err error_set(struct error *error, enum err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Does it pass by itself, so that it is worth asking again? */
+static inline bool err_is_passing(enum err code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT || code == ERR_CONFLICT || code == ERR_LOCKED ||
+           code == ERR_MEMORY;
+}
 
 /* A short name such as "disk full", for logs and metrics. */
 const char *err_name(enum err code);

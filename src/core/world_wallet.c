@@ -97,11 +97,8 @@ static struct transfer *transfer_put(struct world *world, const struct transfer_
     struct transfer *transfer = malloc(sizeof *transfer + row->nonce.len);
     if (transfer == NULL)
         return NULL;
-    char *text = (char *)(transfer + 1);
-    if (row->nonce.len > 0) /* an empty slice may have no base, which memcpy does not allow */
-        memcpy(text, row->nonce.base, row->nonce.len);
     transfer->row = *row;
-    transfer->row.nonce = slice_make(text, row->nonce.len);
+    transfer->row.nonce = slice_copy((char *)(transfer + 1), row->nonce);
     transfer->hash = hash_name(world, row->from_account, transfer->row.nonce);
     if (row->nonce.len > 0 && !map_put(&world->transfers_by_nonce, transfer->hash, transfer)) {
         free(transfer);
@@ -132,10 +129,8 @@ static void touch_wallet(struct world *world, struct wallet *wallet)
 struct wallet *world_add_wallet(
     struct world *world, int64_t account_id, const unsigned char key[WALLET_KEY_BYTES], int64_t now_ms)
 {
-    struct wallet record = {.account_id = account_id,
-        .values = {.updated_ms = now_ms},
-        .touched_batch = world->batch,
-        .added_batch = world->batch};
+    struct wallet record = {
+        .account_id = account_id, .values = {.updated_ms = now_ms}, .touched_batch = world->batch};
     memcpy(record.key, key, WALLET_KEY_BYTES);
     struct wallet *wallet = world_changes_make_room(world, 1) ? wallet_put(world, &record) : NULL;
     if (wallet != NULL)
@@ -215,7 +210,6 @@ bool world_load_wallet(struct world *world, const struct wallet *record)
 {
     struct wallet copy = *record;
     copy.touched_batch = 0;
-    copy.added_batch = 0;
     return world_wallet(world, record->key) != NULL || wallet_put(world, &copy) != NULL;
 }
 

@@ -25,8 +25,7 @@ struct wallet {
     uint64_t hash;
     unsigned char key[WALLET_KEY_BYTES]; /* Ed25519 */
     struct wallet_values values;
-    uint64_t touched_batch; /* world.batch in which a pre-image was last kept */
-    uint64_t added_batch;   /* world.batch in which it was added, 0 when it was loaded */
+    uint64_t touched_batch; /* world.batch in which it was added, or a pre-image was last kept */
 };
 
 /* What a transfer says, in the store and when it is asked for again. */

@@ -10,13 +10,13 @@ static size_t text_of(struct slice json, char text[INTENT_TEXT_MAX], int64_t *am
 {
     struct json *value = NULL;
     struct intent intent;
-    char fault[INTENT_FAULT_MAX] = "";
     struct strbuf out;
     strbuf_init(&out, text, INTENT_TEXT_MAX);
     if (json_parse_unique(json, &value) != JSON_OK)
         return 0;
-    bool is_intent = intent_read(value, &intent, fault);
-    ENSURE(is_intent == (fault[0] == '\0'));
+    const char *fault = intent_read(value, &intent);
+    bool is_intent = fault == NULL;
+    ENSURE(is_intent || fault[0] != '\0');
     if (is_intent) {
         ENSURE(intent.amount_minor >= 1 && intent.amount_minor <= WALLET_AMOUNT_MAX);
         ENSURE(intent.nonce.len >= 1 && intent.nonce.len <= NONCE_LEN_MAX);
